@@ -1,0 +1,3 @@
+//! The `umcp` command.
+
+fn main() {}

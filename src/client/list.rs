@@ -1,0 +1,253 @@
+//! Lists that come in pages.
+
+use std::collections::{HashSet, VecDeque};
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use crate::client::{Client, Request};
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::{
+    ClientRequest, ListParams, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+    ListToolsResult, Prompt, Resource, ResourceTemplate, Tool,
+};
+use crate::session::CancelToken;
+
+/// A list to be asked for: all of it, page by page, or item by item as they are needed.
+///
+/// Made by [`Client::tools`], [`Client::resources`], [`Client::resource_templates`] and
+/// [`Client::prompts`]. A server whose cursors repeat or do not end
+/// ([`Limits::pages`](crate::Limits::pages)) gives an error, not an endless loop.
+///
+/// ```
+/// # use umcp::memory::Script;
+/// # use umcp::json;
+/// # let script = Script::new()
+/// #     .answer("tools/list", json!({ "tools": [{ "name": "now", "inputSchema": {} }] }));
+/// # let client = umcp::Client::open(script.server())?;
+/// for tool in client.tools() {
+///     let tool = tool?; // pages are fetched as the loop gets there
+///     println!("{}", tool.name);
+/// }
+/// # Ok::<(), umcp::Error>(())
+/// ```
+#[must_use = "a list asks for nothing until it is used"]
+pub struct List<T> {
+    client: Client,
+    cursor: Option<String>,
+    timeout: Duration,
+    max_total: Duration,
+    cancel: Option<CancelToken>,
+    items: PhantomData<fn() -> T>,
+}
+
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Page<T> {
+    /// What the page holds. May be empty although another page follows.
+    pub items: Vec<T>,
+    /// Where the next page starts; `None` on the last. An empty string is a cursor like any other.
+    pub next_cursor: Option<String>,
+}
+
+/// What a [`List`] can hold. Implemented for [`Tool`], [`Resource`], [`ResourceTemplate`] and
+/// [`Prompt`], and for nothing else.
+pub trait Listed: sealed::Listed {}
+
+mod sealed {
+    use super::{Client, List, Page, Result};
+
+    pub trait Listed: Sized {
+        #[doc(hidden)]
+        fn page(list: &List<Self>, client: &Client) -> Result<Page<Self>>;
+    }
+}
+
+macro_rules! listed {
+    ($($item:ident: $request:ident -> $result:ident.$items:ident,)*) => {$(
+        impl Listed for $item {}
+
+        impl sealed::Listed for $item {
+            fn page(list: &List<Self>, client: &Client) -> Result<Page<Self>> {
+                let params = ListParams::new(list.cursor.clone());
+                let request = Request::<$result>::new(client, ClientRequest::$request(params))
+                    .timeout(list.timeout)
+                    .max_total(list.max_total);
+                let request = match &list.cancel {
+                    Some(token) => request.cancel_token(token),
+                    None => request,
+                };
+                let result = request.call()?;
+                Ok(Page { items: result.$items, next_cursor: result.next_cursor })
+            }
+        }
+    )*};
+}
+
+listed! {
+    Tool: ListTools -> ListToolsResult.tools,
+    Resource: ListResources -> ListResourcesResult.resources,
+    ResourceTemplate: ListResourceTemplates -> ListResourceTemplatesResult.resource_templates,
+    Prompt: ListPrompts -> ListPromptsResult.prompts,
+}
+
+impl<T: Listed> List<T> {
+    pub(crate) fn new(client: &Client) -> Self {
+        let timeouts = &client.inner.server.timeouts;
+        Self {
+            client: client.clone(),
+            cursor: None,
+            timeout: timeouts.request,
+            max_total: timeouts.max_total,
+            cancel: None,
+            items: PhantomData,
+        }
+    }
+
+    /// Starts at a page other than the first. Cursors are the server's: take them from a [`Page`]
+    /// of the same connection, as they are.
+    pub fn cursor(mut self, cursor: impl Into<String>) -> Self {
+        self.cursor = Some(cursor.into());
+        self
+    }
+
+    /// Sets how long to wait for each page.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets how long [`all`](Self::all) may take altogether, or each page of the others.
+    pub fn max_total(mut self, max_total: Duration) -> Self {
+        self.max_total = max_total;
+        self
+    }
+
+    /// Lets a token end the waiting from another thread.
+    pub fn cancel_token(mut self, token: &CancelToken) -> Self {
+        self.cancel = Some(token.clone());
+        self
+    }
+
+    /// Asks for one page. Blocks as [`Request::call`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Request::call`]. A cursor that the server no longer knows gives
+    /// [`Rpc`](ErrorKind::Rpc) with code -32602: start over with the first page.
+    pub fn page(&self) -> Result<Page<T>> {
+        T::page(self, &self.client)
+    }
+
+    /// Returns an iterator that asks for one page after the other.
+    pub fn pages(self) -> Pages<T> {
+        let left = self.client.inner.server.limits.pages;
+        Pages { list: self, seen: HashSet::new(), left, is_done: false }
+    }
+
+    /// Asks for all pages and returns everything on them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Request::call`], for any of the pages; [`Protocol`](ErrorKind::Protocol) if the server
+    /// repeats a cursor and [`Limit`](ErrorKind::Limit) if there are too many pages.
+    pub fn all(self) -> Result<Vec<T>> {
+        let end = Deadline::after(self.max_total);
+        let mut pages = self.pages();
+        let mut items = Vec::new();
+        loop {
+            pages.list.max_total = end.remaining();
+            match pages.next() {
+                Some(page) => items.extend(page?.items),
+                None => return Ok(items),
+            }
+        }
+    }
+}
+
+impl<T: Listed> IntoIterator for List<T> {
+    type Item = Result<T>;
+    type IntoIter = Items<T>;
+
+    fn into_iter(self) -> Items<T> {
+        Items { pages: self.pages(), items: VecDeque::new() }
+    }
+}
+
+impl<T> fmt::Debug for List<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("List").field("cursor", &self.cursor).finish_non_exhaustive()
+    }
+}
+
+/// The pages of a [`List`], fetched one at a time. Ends after the last page or an error.
+#[derive(Debug)]
+pub struct Pages<T> {
+    list: List<T>,
+    seen: HashSet<String>,
+    left: usize,
+    is_done: bool,
+}
+
+impl<T: Listed> Pages<T> {
+    fn next_page(&mut self) -> Result<Page<T>> {
+        if self.left == 0 {
+            let text = "the server's list has more pages than are allowed";
+            let error = Error::new(ErrorKind::Limit, text).hint("Raise `Limits::pages`");
+            return Err(error.server(self.list.client.inner.session.server()));
+        }
+        self.left -= 1;
+        let page = self.list.page()?;
+        match &page.next_cursor {
+            Some(cursor) if !self.seen.insert(cursor.clone()) => {
+                let text = "the server's list does not end: it repeats a cursor";
+                let error = Error::new(ErrorKind::Protocol, text);
+                Err(error.server(self.list.client.inner.session.server()))
+            }
+            Some(cursor) => {
+                self.list.cursor = Some(cursor.clone());
+                Ok(page)
+            }
+            None => {
+                self.is_done = true;
+                Ok(page)
+            }
+        }
+    }
+}
+
+impl<T: Listed> Iterator for Pages<T> {
+    type Item = Result<Page<T>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_done {
+            return None;
+        }
+        let page = self.next_page();
+        self.is_done |= page.is_err();
+        Some(page)
+    }
+}
+
+/// The items of a [`List`], whose pages are fetched as they are needed.
+#[derive(Debug)]
+pub struct Items<T> {
+    pages: Pages<T>,
+    items: VecDeque<T>,
+}
+
+impl<T: Listed> Iterator for Items<T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.items.is_empty() {
+            match self.pages.next()? {
+                Ok(page) => self.items.extend(page.items),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        self.items.pop_front().map(Ok)
+    }
+}

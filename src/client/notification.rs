@@ -1,0 +1,65 @@
+//! Notifications that belong to no call.
+
+use serde::de::DeserializeOwned;
+
+use crate::client::Client;
+use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::envelope::{Kind, Message};
+use crate::protocol::{LogMessageParams, RawJson};
+
+/// A notification from a server that belongs to no call.
+#[derive(Clone, Debug)]
+pub struct Notification {
+    method: String,
+    params: RawJson,
+}
+
+impl Notification {
+    pub(crate) fn new(message: &Message) -> Option<Self> {
+        let Kind::Notification { method } = message.kind() else { return None };
+        Some(Self { method: method.clone(), params: message.parse().ok()? })
+    }
+
+    /// Returns the method, such as `notifications/tools/list_changed`.
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// Returns the params as they came; `{}` if there were none.
+    pub fn params(&self) -> &RawJson {
+        &self.params
+    }
+
+    /// Reads the params as a `T`.
+    ///
+    /// # Errors
+    ///
+    /// [`Protocol`](ErrorKind::Protocol) if they are no `T`.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        self.params.parse().map_err(|error| {
+            Error::new(ErrorKind::Protocol, format!("malformed {}: {error}", self.method))
+        })
+    }
+
+    /// Returns the params of a `notifications/message`, or `None` for others.
+    pub fn log_message(&self) -> Option<LogMessageParams> {
+        (self.method == "notifications/message").then(|| self.params.parse().ok())?
+    }
+}
+
+/// What a callback is given beside its subject.
+#[derive(Debug)]
+pub struct Context<'a> {
+    client: &'a Client,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(client: &'a Client) -> Self {
+        Self { client }
+    }
+
+    /// Returns the client the subject came to. A callback may call it, and keep a clone.
+    pub fn client(&self) -> &'a Client {
+        self.client
+    }
+}

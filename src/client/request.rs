@@ -1,0 +1,394 @@
+//! One request: its knobs, and waiting for its result.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::client::Client;
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::envelope::Message;
+use crate::protocol::meta::{RequestMeta, check_key};
+use crate::protocol::{
+    Body, CallToolResult, ClientRequest, CompleteResult, CompletionContext, Era, GetPromptResult,
+    LogMessageParams, LoggingLevel, ProgressParams, RawJson,
+};
+use crate::session::{CancelToken, Options, PendingRequest};
+
+/// A request to be made, with everything about it that can be set.
+///
+/// [`call`](Request::call) sends it and waits for the result, [`start`](Request::start) only sends
+/// it. Made by [`Client::tool`], [`Client::resource`], [`Client::prompt`], [`Client::completion`]
+/// and [`Client::request`]; `T` is what comes back. Callbacks may borrow from their surroundings
+/// (`'a`): they run on the thread that waits, before the result is returned.
+///
+/// ```
+/// # use umcp::memory::Script;
+/// # use umcp::json;
+/// # let script = Script::new().answer("tools/call", json!({ "content": [] }));
+/// # let client = umcp::Client::open(script.server())?;
+/// use std::time::Duration;
+///
+/// let result = client
+///     .tool("build-report")
+///     .arg("quarter", "Q3")
+///     .timeout(Duration::from_secs(120))
+///     .on_progress(|p| eprintln!("{} of {:?}", p.progress, p.total))
+///     .call()?;
+/// # assert!(!result.is_error);
+/// # Ok::<(), umcp::Error>(())
+/// ```
+#[must_use = "a request does nothing until `call` or `start`"]
+pub struct Request<'a, T> {
+    client: Client,
+    request: ClientRequest,
+    options: Options<'a>,
+    problem: Option<Error>,
+    result: PhantomData<fn() -> T>,
+}
+
+impl<'a, T: Reply> Request<'a, T> {
+    pub(crate) fn new(client: &Client, request: ClientRequest) -> Self {
+        let timeouts = &client.inner.server.timeouts;
+        Self {
+            client: client.clone(),
+            request,
+            options: Options {
+                timeout: timeouts.request,
+                max_total: timeouts.max_total,
+                restart_on_progress: false,
+                on_progress: None,
+                on_log: None,
+                meta: RequestMeta::default(),
+                cancel: None,
+            },
+            problem: None,
+            result: PhantomData,
+        }
+    }
+
+    pub(crate) fn with_problem(mut self, why: String) -> Self {
+        self.refuse(why);
+        self
+    }
+
+    /// Keeps the first thing that is wrong for when the request is made.
+    fn refuse(&mut self, why: impl Into<String>) {
+        if self.problem.is_none() {
+            self.problem = Some(Error::new(ErrorKind::InvalidInput, why));
+        }
+    }
+
+    /// Sets how long to wait for the result, instead of [`Timeouts::request`](crate::Timeouts).
+    /// This clock stands still while a callback runs.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = timeout;
+        self
+    }
+
+    /// Sets how long the call may take altogether, instead of
+    /// [`Timeouts::max_total`](crate::Timeouts). This clock never stands still.
+    pub fn max_total(mut self, max_total: Duration) -> Self {
+        self.options.max_total = max_total;
+        self
+    }
+
+    /// Lets every sign of progress start the `timeout` again. `max_total` still holds.
+    pub fn restart_timeout_on_progress(mut self) -> Self {
+        self.options.restart_on_progress = true;
+        self
+    }
+
+    /// Asks for progress, and sets what to do with it. Values that do not grow are left out.
+    pub fn on_progress(mut self, listen: impl FnMut(&ProgressParams) + Send + 'a) -> Self {
+        self.options.on_progress = Some(Box::new(listen));
+        self
+    }
+
+    /// Sets what to do with log messages that belong to this call.
+    ///
+    /// Ask for them with [`log_level`](Self::log_level) (modern era) or
+    /// [`Client::set_log_level`]. Over stdio a log message does not say which call it belongs to:
+    /// it counts as this one's only while no other is under way; otherwise it goes to
+    /// [`ClientBuilder::on_notification`](crate::ClientBuilder::on_notification).
+    pub fn on_log(mut self, listen: impl FnMut(&LogMessageParams) + Send + 'a) -> Self {
+        self.options.on_log = Some(Box::new(listen));
+        self
+    }
+
+    /// Asks for log messages of at least this level during this call (modern era; a legacy server
+    /// only knows a level for the whole connection).
+    pub fn log_level(mut self, level: LoggingLevel) -> Self {
+        self.options.meta.log_level = Some(level);
+        self
+    }
+
+    /// Lets a token end the call from another thread.
+    pub fn cancel_token(mut self, token: &CancelToken) -> Self {
+        self.options.cancel = Some(token.clone());
+        self
+    }
+
+    /// Adds a member to the request's `_meta`. Keys that the specification reserves are refused
+    /// when the request is made, except those of trace context.
+    pub fn meta(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        let key = key.into();
+        if let Err(why) = check_key(&key) {
+            self.refuse(format!("`_meta` key {key:?}: {why}"));
+        }
+        self.options.meta.own.insert(key, value.into());
+        self
+    }
+
+    /// Sends the request and waits for its result. Blocks until the result is there, or for as
+    /// long as [`timeout`](Self::timeout) and [`max_total`](Self::max_total) say.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](ErrorKind::Unsupported) if the server did not declare the capability,
+    /// [`Rpc`](ErrorKind::Rpc) if it answered with an error, [`Timeout`](ErrorKind::Timeout),
+    /// [`Cancelled`](ErrorKind::Cancelled), [`Closed`](ErrorKind::Closed),
+    /// [`Disconnected`](ErrorKind::Disconnected), [`Limit`](ErrorKind::Limit),
+    /// [`Protocol`](ErrorKind::Protocol), [`InvalidInput`](ErrorKind::InvalidInput), and over HTTP
+    /// [`Unreachable`](ErrorKind::Unreachable) and [`Authorization`](ErrorKind::Authorization).
+    pub fn call(self) -> Result<T> {
+        self.send(true)?.wait()
+    }
+
+    /// Sends the request and returns at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call), as far as they are known by then.
+    pub fn start(self) -> Result<Pending<'a, T>> {
+        self.send(false)
+    }
+
+    fn send(self, waits: bool) -> Result<Pending<'a, T>> {
+        let session = &self.client.inner.session;
+        let terms = session.terms();
+        let method = self.request.method();
+        let explain =
+            |error: Error| error.server(session.server()).call(method, method, Duration::ZERO);
+        if let Some(problem) = self.problem {
+            return Err(explain(problem));
+        }
+        if let Some(capability) = self.request.lacks(&terms.capabilities, terms.version) {
+            let text = format!("the server does not offer this: it declared no `{capability}`");
+            return Err(explain(Error::new(ErrorKind::Unsupported, text)));
+        }
+        let is_modern = terms.version.era() == Era::Modern;
+        let request = PendingRequest::start(session, self.request, self.options, waits)?;
+        Ok(Pending { request, is_modern, result: PhantomData })
+    }
+}
+
+impl Request<'_, CallToolResult> {
+    /// Sets one argument.
+    pub fn arg(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
+        let ClientRequest::CallTool(params) = &mut self.request else { return self };
+        let arguments = params.arguments.as_ref().map(RawJson::parse::<BTreeMap<String, RawJson>>);
+        let name = name.into();
+        let written = RawJson::from_value(&value).and_then(|value| {
+            let mut arguments = arguments.transpose()?.unwrap_or_default();
+            arguments.insert(name.clone(), value);
+            RawJson::from_value(&arguments)
+        });
+        match written {
+            Ok(arguments) => params.arguments = Some(arguments),
+            Err(error) => self.refuse(format!("argument {name:?} cannot be written: {error}")),
+        }
+        self
+    }
+
+    /// Sets all arguments: an object, such as [`json!`](crate::json) makes or a struct becomes.
+    pub fn args(mut self, arguments: impl Serialize) -> Self {
+        let ClientRequest::CallTool(params) = &mut self.request else { return self };
+        match RawJson::from_value(&arguments) {
+            Ok(arguments) if arguments.get().trim_start().starts_with('{') => {
+                params.arguments = Some(arguments);
+            }
+            Ok(arguments) if arguments.is_null() => {}
+            Ok(_) => self.refuse("a tool's arguments are an object"),
+            Err(error) => self.refuse(format!("the arguments cannot be written: {error}")),
+        }
+        self
+    }
+}
+
+impl Request<'_, GetPromptResult> {
+    /// Sets one argument of the prompt.
+    pub fn arg(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        if let ClientRequest::GetPrompt(params) = &mut self.request {
+            params.arguments.insert(name.into(), value.into());
+        }
+        self
+    }
+}
+
+impl Request<'_, CompleteResult> {
+    /// Says what was chosen for another argument already.
+    pub fn chosen(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        if let ClientRequest::Complete(params) = &mut self.request {
+            let context = params.context.get_or_insert_with(CompletionContext::default);
+            context.arguments.insert(name.into(), value.into());
+        }
+        self
+    }
+}
+
+impl<T> fmt::Debug for Request<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("method", &self.request.method()).finish_non_exhaustive()
+    }
+}
+
+/// A request that has been sent, and whose result is still to come.
+///
+/// Its clocks run from the start. Progress and log callbacks run while it is waited for. Dropping
+/// it cancels the request.
+///
+/// ```
+/// # use umcp::memory::Script;
+/// # use umcp::json;
+/// # let script = Script::new().answer("tools/call", json!({ "content": [] }));
+/// # let client = umcp::Client::open(script.server())?;
+/// let first = client.tool("one").start()?;
+/// let second = client.tool("two").start()?;
+/// let results = (first.wait()?, second.wait()?);
+/// # Ok::<(), umcp::Error>(())
+/// ```
+#[must_use = "dropping a pending request cancels it"]
+pub struct Pending<'a, T> {
+    request: PendingRequest<'a>,
+    is_modern: bool,
+    result: PhantomData<fn() -> T>,
+}
+
+impl<T: Reply> Pending<'_, T> {
+    /// Waits for the result. Blocks for as long as the request's clocks say.
+    ///
+    /// # Errors
+    ///
+    /// As [`Request::call`].
+    pub fn wait(mut self) -> Result<T> {
+        loop {
+            if let Some(reply) = self.request.wait(None) {
+                return reply.and_then(|reply| self.finish(&reply));
+            }
+        }
+    }
+
+    /// Waits for the result, for at most `wait`. Returns `None` if it has not come by then; the
+    /// request goes on. After a result has been returned, the request is over.
+    ///
+    /// # Errors
+    ///
+    /// As [`Request::call`].
+    pub fn wait_timeout(&mut self, wait: Duration) -> Result<Option<T>> {
+        match self.request.wait(Some(Deadline::after(wait))) {
+            Some(reply) => reply.and_then(|reply| self.finish(&reply)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the result if it is there. Does not block, except for callbacks that are due.
+    ///
+    /// # Errors
+    ///
+    /// As [`Request::call`].
+    pub fn try_wait(&mut self) -> Result<Option<T>> {
+        self.wait_timeout(Duration::ZERO)
+    }
+
+    /// Cancels the request: the server is told, and a result that still comes is dropped. The same
+    /// as dropping it. To cancel while another thread waits, use a [`CancelToken`].
+    pub fn cancel(self) {}
+
+    fn finish(&self, reply: &Message) -> Result<T> {
+        let problem = |kind, text: String| self.request.explain(Error::new(kind, text).ran(true));
+        let parsed = T::read(reply);
+        let result_type = match &parsed {
+            Ok((_, result_type)) => result_type.clone(),
+            // A result of another type lacks what this one must have.
+            Err(_) => result_type(reply),
+        };
+        match result_type.as_deref() {
+            _ if !self.is_modern => {}
+            None | Some("complete") => {}
+            // RPC-34
+            Some("input_required") if self.request.may_require_input() => {
+                return Err(problem(
+                    ErrorKind::Unsupported,
+                    "the server asks for input, and this client has nobody to ask".to_owned(),
+                ));
+            }
+            // RPC-32
+            Some(other) => {
+                let text = format!(
+                    "the server's result is of a type this client did not offer: {other:?}"
+                );
+                return Err(problem(ErrorKind::Protocol, text));
+            }
+        }
+        parsed.map(|(result, _)| result).map_err(|error| {
+            problem(ErrorKind::Protocol, format!("the server's result is malformed: {error}"))
+        })
+    }
+}
+
+impl<T> fmt::Debug for Pending<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending")
+            .field("method", &self.request.method())
+            .field("name", &self.request.name())
+            .finish_non_exhaustive()
+    }
+}
+
+/// `resultType` alone.
+fn result_type(reply: &Message) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Peek {
+        #[serde(default)]
+        result_type: Option<String>,
+    }
+    reply.parse::<Peek>().ok()?.result_type
+}
+
+/// What a [`Request`] can return. Implemented for the results of the protocol and for
+/// [`RawJson`], and for nothing else.
+pub trait Reply: sealed::Read {}
+
+impl<T: sealed::Read> Reply for T {}
+
+mod sealed {
+    use super::{Body, Message, RawJson, result_type};
+
+    pub trait Read: Sized {
+        #[doc(hidden)]
+        #[allow(private_interfaces)]
+        fn read(reply: &Message) -> serde_json::Result<(Self, Option<String>)>;
+    }
+
+    impl<T: Body> Read for T {
+        #[allow(private_interfaces)]
+        fn read(reply: &Message) -> serde_json::Result<(Self, Option<String>)> {
+            let body: T = reply.parse()?;
+            let result_type = body.result_type().map(str::to_owned);
+            Ok((body, result_type))
+        }
+    }
+
+    impl Read for RawJson {
+        #[allow(private_interfaces)]
+        fn read(reply: &Message) -> serde_json::Result<(Self, Option<String>)> {
+            Ok((reply.parse()?, result_type(reply)))
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! How to reach a server.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{Limits, Timeouts};
+use crate::process::CommandLine;
+use crate::protocol::{Era, ProtocolVersion};
+use crate::session::Pin;
+use crate::transport::memory::Peer;
+use crate::transport::stream::ByteStream;
+use crate::transport::{Connect, memory, stdio, stream};
+
+/// How to reach one server, and what to allow it.
+///
+/// It starts nothing by itself: [`Client::open`](crate::Client::open) does, as often as asked. It
+/// can be cloned, and printed safely: `Debug` shows no arguments, values of variables or
+/// credentials.
+///
+/// ```
+/// use umcp::Server;
+///
+/// let server = Server::command("my-server").arg("--fast").env("MODE", "test").name("mine");
+/// assert_eq!(server.label(), "mine");
+/// ```
+#[derive(Clone)]
+pub struct Server {
+    reach: Reach,
+    name: Option<String>,
+    pub(crate) pin: Pin,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    /// The first setting that does not fit.
+    problem: Option<String>,
+}
+
+#[derive(Clone)]
+enum Reach {
+    Command(CommandLine),
+    Url(String),
+    Stream(Arc<dyn Fn() -> io::Result<ByteStream> + Send + Sync>),
+    Memory(Arc<dyn Fn(Peer) + Send + Sync>),
+}
+
+impl Server {
+    fn new(reach: Reach) -> Self {
+        Self {
+            reach,
+            name: None,
+            pin: Pin::Any,
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            problem: None,
+        }
+    }
+
+    /// A program to start, that speaks MCP on its stdin and stdout. No shell is involved.
+    pub fn command(program: impl AsRef<OsStr>) -> Self {
+        Self::new(Reach::Command(CommandLine::new(program.as_ref())))
+    }
+
+    /// The URL of a Streamable HTTP endpoint.
+    pub fn url(url: impl Into<String>) -> Self {
+        Self::new(Reach::Url(url.into()))
+    }
+
+    /// A way to open a pair of byte streams to the server, such as a socket: called once for every
+    /// connection. Messages are lines, as over stdio.
+    ///
+    /// ```no_run
+    /// use std::net::{Shutdown, TcpStream};
+    /// use umcp::{ByteStream, Client, Server};
+    ///
+    /// let server = Server::stream(|| {
+    ///     let socket = TcpStream::connect("127.0.0.1:4000")?;
+    ///     let (reader, end) = (socket.try_clone()?, socket.try_clone()?);
+    ///     Ok(ByteStream::new(reader, socket).on_close(move || drop(end.shutdown(Shutdown::Both))))
+    /// });
+    /// let client = Client::open(server)?;
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    pub fn stream(open: impl Fn() -> io::Result<ByteStream> + Send + Sync + 'static) -> Self {
+        Self::new(Reach::Stream(Arc::new(open)))
+    }
+
+    /// A server in this program: the function runs on a thread of its own for every connection,
+    /// until it returns. See [`memory`](crate::memory) for one made of ready answers.
+    ///
+    /// ```
+    /// use umcp::{Client, Server, json};
+    ///
+    /// let server = Server::in_memory(|peer| {
+    ///     let mut next = peer.open_modern(json!({ "tools": {} }));
+    ///     while let Some(request) = next {
+    ///         peer.reply(&request, json!({ "content": [{ "type": "text", "text": "hi" }] }));
+    ///         next = peer.receive();
+    ///     }
+    /// });
+    /// assert_eq!(Client::open(server)?.call_tool("any", json!({}))?.text(), "hi");
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    pub fn in_memory(serve: impl Fn(Peer) + Send + Sync + 'static) -> Self {
+        Self::new(Reach::Memory(Arc::new(serve)))
+    }
+
+    fn command_line(mut self, setting: &str, set: impl FnOnce(&mut CommandLine)) -> Self {
+        match &mut self.reach {
+            Reach::Command(line) => set(line),
+            _ if self.problem.is_none() => {
+                self.problem = Some(format!("`{setting}` is for servers that are commands"));
+            }
+            _ => {}
+        }
+        self
+    }
+
+    /// Adds an argument to the command.
+    #[must_use]
+    pub fn arg(self, arg: impl AsRef<OsStr>) -> Self {
+        self.command_line("arg", |line| line.args.push(arg.as_ref().to_owned()))
+    }
+
+    /// Adds arguments to the command.
+    #[must_use]
+    pub fn args(self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        let args = args.into_iter().map(|arg| arg.as_ref().to_owned());
+        self.command_line("args", |line| line.args.extend(args))
+    }
+
+    /// Sets a variable of the command's environment, whatever this program's says.
+    #[must_use]
+    pub fn env(self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.command_line("env", |line| {
+            line.env.insert(name.as_ref().to_owned(), Some(value.as_ref().to_owned()));
+        })
+    }
+
+    /// Withholds a variable that would be passed on to the command.
+    #[must_use]
+    pub fn env_remove(self, name: impl AsRef<OsStr>) -> Self {
+        self.command_line("env_remove", |line| {
+            line.env.insert(name.as_ref().to_owned(), None);
+        })
+    }
+
+    /// Passes all of this program's variables on to the command.
+    ///
+    /// Without it the command gets a list of variables that programs need to work (paths, locale,
+    /// proxies, version managers and the like), so that a server does not see the tokens that
+    /// happen to be around.
+    #[must_use]
+    pub fn inherit_env(self) -> Self {
+        self.command_line("inherit_env", |line| line.inherit_env = true)
+    }
+
+    /// Sets the directory the command starts in.
+    #[must_use]
+    pub fn cwd(self, directory: impl Into<PathBuf>) -> Self {
+        self.command_line("cwd", |line| line.cwd = Some(directory.into()))
+    }
+
+    /// Sets the name that errors and logs call the server by, instead of one made from the command
+    /// or the URL.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Allows one era only, instead of finding out which one the server speaks.
+    #[must_use]
+    pub fn era(mut self, era: Era) -> Self {
+        self.pin = Pin::Era(era);
+        self
+    }
+
+    /// Allows one revision of the protocol only, instead of finding out.
+    #[must_use]
+    pub fn version(mut self, version: ProtocolVersion) -> Self {
+        self.pin = Pin::Version(version);
+        self
+    }
+
+    /// Sets how much is accepted from the server.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets how long to wait for the server, by default.
+    #[must_use]
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// Returns the name that errors and logs call the server by.
+    pub fn label(&self) -> String {
+        match (&self.name, &self.reach) {
+            (Some(name), _) => name.clone(),
+            (None, Reach::Command(line)) => line.name(),
+            (None, Reach::Url(url)) => without_secrets(url),
+            (None, Reach::Stream(_)) => "stream".to_owned(),
+            (None, Reach::Memory(_)) => "in-memory".to_owned(),
+        }
+    }
+
+    pub(crate) fn connect(&self) -> Result<Box<Connect>> {
+        if let Some(problem) = &self.problem {
+            return Err(Error::new(ErrorKind::InvalidInput, problem.as_str()));
+        }
+        match &self.reach {
+            Reach::Command(line) if line.program.is_empty() => {
+                Err(Error::new(ErrorKind::InvalidInput, "there is no command to start"))
+            }
+            Reach::Command(line) => {
+                Ok(stdio::connect(line.clone(), self.limits.clone(), self.timeouts.clone()))
+            }
+            Reach::Url(url) => self.connect_url(url),
+            Reach::Stream(open) => Ok(stream::connect(open.clone(), self.limits.clone())),
+            Reach::Memory(serve) => Ok(memory::connect(serve.clone())),
+        }
+    }
+
+    #[cfg(feature = "http")]
+    fn connect_url(&self, url: &str) -> Result<Box<Connect>> {
+        let invalid = |why: &str| {
+            let text = format!("{} is not a URL to connect to: {why}", without_secrets(url));
+            Error::new(ErrorKind::InvalidInput, text)
+        };
+        let uri: ureq::http::Uri = url.parse().map_err(|_| invalid("it is malformed"))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") if cfg!(feature = "tls") => {}
+            Some("https") => return Err(invalid("umcp was built without the feature `tls`")),
+            _ => return Err(invalid("it starts with neither https:// nor http://")),
+        }
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(invalid("credentials do not belong into a URL"));
+        }
+        Ok(crate::transport::http::connect(uri, self.limits.clone()))
+    }
+
+    #[cfg(not(feature = "http"))]
+    fn connect_url(&self, _url: &str) -> Result<Box<Connect>> {
+        Err(Error::new(ErrorKind::InvalidInput, "umcp was built without the feature `http`"))
+    }
+}
+
+/// A URL without its query and user info, which is where secrets stand.
+fn without_secrets(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}{path}")
+        }
+        None => url.to_owned(),
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Server");
+        debug.field("label", &self.label());
+        if let Reach::Command(line) = &self.reach {
+            debug.field("command", line);
+        }
+        debug
+            .field("pin", &self.pin)
+            .field("limits", &self.limits)
+            .field("timeouts", &self.timeouts)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printing_a_server_is_safe() {
+        let server =
+            Server::command("my-server").args(["--token", "hunter2"]).env("SECRET", "hunter2");
+        let url = Server::url("https://me:hunter2@example.com/mcp?key=hunter2");
+        for server in [server, url] {
+            let text = format!("{server:?} {}", server.label());
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn settings_of_commands_are_refused_elsewhere() {
+        let error = Server::url("http://localhost/").arg("x").connect().err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert_eq!(error.to_string(), "`arg` is for servers that are commands");
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn a_url_is_checked_before_anything_is_sent() {
+        for url in ["example.com/mcp", "ftp://example.com/", "http://", "https://a:b@example.com/"]
+        {
+            let error = Server::url(url).connect().err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{url}: {error}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Points in time by which something returns, and the two clocks of a call.
+
+use std::time::{Duration, Instant};
+
+/// A point in time by which something returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Deadline(Instant);
+
+/// What "no limit" becomes: no wait in this library is without an end.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+impl Deadline {
+    pub(crate) fn after(wait: Duration) -> Self {
+        Self::from(Instant::now(), wait)
+    }
+
+    fn from(start: Instant, wait: Duration) -> Self {
+        let wait = wait.min(CENTURY);
+        Self(start.checked_add(wait).unwrap_or(start))
+    }
+
+    pub(crate) fn instant(self) -> Instant {
+        self.0
+    }
+
+    /// Zero once the deadline has passed.
+    pub(crate) fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    pub(crate) fn has_passed(self) -> bool {
+        self.remaining().is_zero()
+    }
+}
+
+/// Which of a call's clocks ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clock {
+    Timeout,
+    MaxTotal,
+}
+
+/// The two clocks of one call.
+#[derive(Clone, Debug)]
+pub(crate) struct Clocks {
+    started: Instant,
+    timeout: Duration,
+    timeout_from: Instant,
+    max_total: Duration,
+}
+
+impl Clocks {
+    pub(crate) fn start(timeout: Duration, max_total: Duration) -> Self {
+        let now = Instant::now();
+        Self { started: now, timeout, timeout_from: now, max_total }
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The earlier of the two ends, whose it is, and how long that clock was set to.
+    pub(crate) fn next(&self) -> (Deadline, Clock, Duration) {
+        let timeout = Deadline::from(self.timeout_from, self.timeout);
+        let max_total = Deadline::from(self.started, self.max_total);
+        if timeout <= max_total {
+            (timeout, Clock::Timeout, self.timeout)
+        } else {
+            (max_total, Clock::MaxTotal, self.max_total)
+        }
+    }
+
+    /// The call made progress: `timeout` starts again.
+    pub(crate) fn restart_timeout(&mut self) {
+        self.timeout_from = Instant::now();
+    }
+
+    /// Moves both ends.
+    pub(crate) fn extend(&mut self, by: Duration) {
+        self.timeout = self.elapsed().saturating_add(by);
+        self.timeout_from = self.started;
+        self.max_total = self.timeout;
+    }
+
+    /// Runs the user's own code, during which `timeout` stands still.
+    pub(crate) fn stand_still<R>(&mut self, run: impl FnOnce() -> R) -> R {
+        let before = Instant::now();
+        let result = run();
+        self.timeout_from += before.elapsed();
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn the_earlier_clock_is_named() {
+        let clocks = Clocks::start(Duration::from_secs(60), HOUR);
+        assert_eq!(clocks.next().1, Clock::Timeout);
+        let clocks = Clocks::start(HOUR, Duration::from_secs(60));
+        assert_eq!(clocks.next().1, Clock::MaxTotal);
+    }
+
+    #[test]
+    fn own_code_moves_the_timeout_but_not_the_total() {
+        let mut clocks = Clocks::start(HOUR, 2 * HOUR);
+        let (before, ..) = clocks.next();
+        let spent = clocks.stand_still(|| {
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_micros(50) {
+                std::hint::spin_loop();
+            }
+            start.elapsed()
+        });
+        let (after, ..) = clocks.next();
+        assert!(after.instant() - before.instant() >= spent);
+        assert_eq!(Deadline::from(clocks.started, clocks.max_total).0, clocks.started + 2 * HOUR);
+    }
+
+    #[test]
+    fn a_limit_without_end_is_a_long_time() {
+        assert!(Deadline::after(Duration::MAX).remaining() > HOUR);
+        assert!(Deadline::after(Duration::ZERO).has_passed());
+    }
+}

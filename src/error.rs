@@ -1,0 +1,367 @@
+//! The one error type of this library.
+
+use std::fmt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+/// A result whose error is an umcp [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, with which server, in which call, and what to do about it.
+///
+/// Cheap to clone: one death fails many calls. [`Error::kind`] says what a caller can do now, the
+/// predicates answer the usual questions, and `Display` is the whole story for a person. No error
+/// shows arguments, results or credentials; what a server itself said *about* the failure (an
+/// error message, the end of its stderr) is shown, without control characters.
+///
+/// ```
+/// let error = umcp::Client::spawn(["no-such-program-here"]).unwrap_err();
+/// assert_eq!(error.kind(), umcp::ErrorKind::Unreachable);
+/// assert!(!error.may_have_run());
+/// println!("{error}");
+/// ```
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<String>,
+    server: Option<Arc<str>>,
+    method: Option<Box<str>>,
+    what: Option<Box<str>>,
+    elapsed: Option<Duration>,
+    rpc: Option<RpcError>,
+    exit_status: Option<ExitStatus>,
+    stderr_tail: Option<Arc<str>>,
+    retry_after: Option<Duration>,
+    may_have_run: bool,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What a caller can do about an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The server could not be started or reached: check the command or the URL.
+    Unreachable,
+    /// The server ended or closed the connection: start it again.
+    Disconnected,
+    /// A clock ran out: wait longer, or find out what the server does.
+    Timeout,
+    /// Somebody cancelled the call: nothing to do.
+    Cancelled,
+    /// The client was closed by this program: open another.
+    Closed,
+    /// A local limit was reached: see [`Limits`](crate::Limits).
+    Limit,
+    /// The server answered with a JSON-RPC error: see [`Error::rpc`].
+    Rpc,
+    /// A tool ran and reported a failure (`isError`): its text is the message.
+    Tool,
+    /// The server does not offer what was asked for.
+    Unsupported,
+    /// The server broke the protocol: report it to its authors.
+    Protocol,
+    /// Authorization is needed or was refused.
+    Authorization,
+    /// The caller's configuration or arguments are wrong: fix them.
+    InvalidInput,
+}
+
+/// A JSON-RPC error object, as the server sent it.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct RpcError {
+    /// The error's code. Only `-32768..=-32000` have a meaning given by a standard.
+    pub code: i64,
+    /// The server's own words.
+    pub message: String,
+    data: Option<Box<RawValue>>,
+}
+
+impl RpcError {
+    pub(crate) fn new(code: i64, message: String, data: Option<Box<RawValue>>) -> Self {
+        Self { code, message, data }
+    }
+
+    /// Returns the error's `data` as JSON text.
+    pub fn data(&self) -> Option<&str> {
+        self.data.as_deref().map(RawValue::get)
+    }
+
+    /// Returns the error's `data` as a `T`, or `None` if it is absent or not a `T`.
+    pub fn data_as<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_str(self.data()?).ok()
+    }
+}
+
+impl fmt::Debug for RpcError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RpcError")
+            .field("code", &self.code)
+            .field("message", &self.message)
+            .field("data", &self.data().map(|data| format!("<{} bytes>", data.len())))
+            .finish()
+    }
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Arc::new(Inner {
+            kind,
+            message: message.into(),
+            hint: None,
+            server: None,
+            method: None,
+            what: None,
+            elapsed: None,
+            rpc: None,
+            exit_status: None,
+            stderr_tail: None,
+            retry_after: None,
+            may_have_run: false,
+            source: None,
+        }))
+    }
+
+    pub(crate) fn from_rpc(rpc: RpcError) -> Self {
+        let message =
+            format!("the server answered with error {}: {}", rpc.code, said(&rpc.message));
+        Self::new(ErrorKind::Rpc, message).change(|inner| {
+            inner.rpc = Some(rpc);
+            inner.may_have_run = true;
+        })
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    /// What to do next, as one sentence.
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        self.change(|inner| inner.hint = Some(hint.into()))
+    }
+
+    pub(crate) fn server(self, server: &Arc<str>) -> Self {
+        self.change(|inner| inner.server = Some(server.clone()))
+    }
+
+    /// `what` is the method and, if it has one, what it was about.
+    pub(crate) fn call(self, method: &str, what: &str, elapsed: Duration) -> Self {
+        self.change(|inner| {
+            inner.method = Some(method.into());
+            inner.what = Some(said(what).into());
+            inner.elapsed = Some(elapsed);
+        })
+    }
+
+    pub(crate) fn source(self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.change(|inner| inner.source = Some(Arc::new(source)))
+    }
+
+    pub(crate) fn exit(self, status: Option<ExitStatus>, stderr_tail: &str) -> Self {
+        self.change(|inner| {
+            inner.exit_status = status;
+            inner.stderr_tail =
+                (!stderr_tail.trim().is_empty()).then(|| said_lines(stderr_tail).into());
+        })
+    }
+
+    #[cfg(feature = "http")]
+    pub(crate) fn retry_in(self, wait: Option<Duration>) -> Self {
+        self.change(|inner| inner.retry_after = wait)
+    }
+
+    pub(crate) fn ran(self, may_have_run: bool) -> Self {
+        self.change(|inner| inner.may_have_run = may_have_run)
+    }
+
+    /// Returns what a caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Returns the JSON-RPC error the server answered with, if it did.
+    pub fn rpc(&self) -> Option<&RpcError> {
+        self.0.rpc.as_ref()
+    }
+
+    /// Returns whether a clock ran out.
+    pub fn is_timeout(&self) -> bool {
+        self.kind() == ErrorKind::Timeout
+    }
+
+    /// Returns whether the call was cancelled or the client closed by this program.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Cancelled | ErrorKind::Closed)
+    }
+
+    /// Returns whether `resources/read` named a resource that does not exist.
+    ///
+    /// Servers say so with `-32602` or `-32002`. As `-32602` also means other things, only an
+    /// error of `resources/read` counts.
+    pub fn is_not_found(&self) -> bool {
+        self.0.method.as_deref() == Some("resources/read")
+            && self.rpc().is_some_and(|rpc| matches!(rpc.code, -32602 | -32002))
+    }
+
+    /// Returns whether the server may have begun what it was asked to do.
+    ///
+    /// `false` is certain: repeating the call cannot do anything twice.
+    pub fn may_have_run(&self) -> bool {
+        self.0.may_have_run
+    }
+
+    /// Returns how long the server asked to wait before trying again, if it did.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// Returns how the server's process ended, if it did.
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.0.exit_status
+    }
+
+    /// Returns the end of what the server's process wrote to stderr, without control characters.
+    pub fn stderr_tail(&self) -> Option<&str> {
+        self.0.stderr_tail.as_deref()
+    }
+
+    /// Returns the name of the server.
+    pub fn server_name(&self) -> Option<&str> {
+        self.0.server.as_deref()
+    }
+
+    /// Returns the method of the call that failed.
+    pub fn method(&self) -> Option<&str> {
+        self.0.method.as_deref()
+    }
+
+    /// Returns how long the call had taken when it failed.
+    pub fn elapsed(&self) -> Option<Duration> {
+        self.0.elapsed
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        if let Some(server) = &inner.server {
+            write!(f, "{server}: ")?;
+        }
+        if let Some(what) = &inner.what {
+            write!(f, "{what}: ")?;
+        }
+        f.write_str(&inner.message)?;
+        if let Some(hint) = &inner.hint {
+            write!(f, ". {hint}")?;
+        }
+        if let Some(tail) = &inner.stderr_tail {
+            f.write_str("\n  the end of its stderr:")?;
+            let lines: Vec<&str> = tail.lines().collect();
+            for line in lines.iter().skip(lines.len().saturating_sub(10)) {
+                write!(f, "\n  | {line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error {{ kind: {:?}, ", self.0.kind)?;
+        if let Some(elapsed) = self.0.elapsed {
+            write!(f, "elapsed: {elapsed:?}, ")?;
+        }
+        write!(f, "may_have_run: {}, message: {:?} }}", self.0.may_have_run, self.to_string())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// A server's own words, fit to stand in an error: one line, bounded, no control characters.
+pub(crate) fn said(text: &str) -> String {
+    const MOST: usize = 500;
+    let mut line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.retain(|c| !c.is_control());
+    if let Some((end, _)) = line.char_indices().nth(MOST) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+fn said_lines(text: &str) -> String {
+    text.chars().filter(|c| *c == '\n' || *c == '\t' || !c.is_control()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn assert_send_sync<T: Send + Sync + Clone>() {}
+    const _: () = assert_send_sync::<Error>();
+    // An error travels in every `Result` of the call path: one pointer, no more.
+    const _: () = assert!(size_of::<Error>() == size_of::<usize>());
+
+    #[test]
+    fn the_message_says_who_what_and_what_next() {
+        let error = Error::new(ErrorKind::Timeout, "timed out after 5 s")
+            .hint("Raise `timeout`")
+            .server(&"files".into())
+            .call("tools/call", "tools/call", Duration::from_secs(5));
+        assert_eq!(error.to_string(), "files: tools/call: timed out after 5 s. Raise `timeout`");
+        assert!(error.is_timeout());
+        assert_eq!(error.server_name(), Some("files"));
+        assert_eq!(error.elapsed(), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn what_a_server_said_cannot_drive_the_terminal() {
+        let rpc = RpcError::new(-1, "no\x1b[2J\nway\0".into(), None);
+        assert_eq!(
+            Error::from_rpc(rpc).to_string(),
+            "the server answered with error -1: no[2J way"
+        );
+        assert_eq!(said(&"x".repeat(2000)).chars().count(), 501);
+    }
+
+    #[test]
+    fn only_reading_a_resource_can_miss_it() {
+        // RPC-40, RPC-41
+        for (method, code, expected) in [
+            ("resources/read", -32602, true),
+            ("resources/read", -32002, true),
+            ("resources/read", -32603, false),
+            ("tools/call", -32602, false),
+        ] {
+            let error = Error::from_rpc(RpcError::new(code, String::new(), None)).call(
+                method,
+                method,
+                Duration::ZERO,
+            );
+            assert_eq!(error.is_not_found(), expected, "{method} {code}");
+        }
+    }
+
+    #[test]
+    fn the_debug_form_shows_no_data() {
+        let data = RawValue::from_string(r#"{"token":"hunter2"}"#.into()).unwrap();
+        let rpc = RpcError::new(-1, "no".into(), Some(data));
+        assert_eq!(rpc.data_as::<serde_json::Value>().unwrap()["token"], "hunter2");
+        let debug =
+            format!("{rpc:?} {:?} {}", Error::from_rpc(rpc.clone()), Error::from_rpc(rpc.clone()));
+        assert!(!debug.contains("hunter2"), "{debug}");
+    }
+}

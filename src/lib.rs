@@ -1,0 +1,43 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod client;
+mod deadline;
+mod error;
+pub mod guide;
+mod limits;
+#[cfg(feature = "http")]
+mod net;
+mod process;
+pub mod protocol;
+mod session;
+mod threads;
+mod transport;
+
+pub use client::{
+    Client, ClientBuilder, Context, Items, List, Listed, Notification, Page, Pages, Pending, Reply,
+    Request, Server,
+};
+pub use error::{Error, ErrorKind, Result, RpcError};
+pub use limits::{Limits, Timeouts};
+pub use protocol::{
+    CallToolResult, Completion, CompletionReference, ContentBlock, Era, GetPromptResult,
+    LoggingLevel, Prompt, ProtocolVersion, RawJson, ReadResourceResult, Resource, ResourceContents,
+    ResourceTemplate, Tool,
+};
+pub use session::CancelToken;
+pub use transport::CloseReport;
+pub use transport::stream::ByteStream;
+
+/// Makes a JSON value: [`serde_json::json!`].
+pub use serde_json::json;
+
+/// Servers that live in this program: to test a program that uses umcp without starting anything.
+///
+/// [`Script`](memory::Script) is a server made of ready answers. For anything else there is
+/// [`Server::in_memory`], which runs a function of yours on the other end of the connection, a
+/// [`Peer`](memory::Peer).
+pub mod memory {
+    pub use crate::client::Script;
+    pub use crate::transport::memory::{Peer, Received};
+}

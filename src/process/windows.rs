@@ -1,0 +1,18 @@
+//! Windows has neither process groups nor a request to end: the process itself is ended.
+
+use std::process::{Child, Command};
+
+pub(super) fn own_group(_command: &mut Command) {}
+
+pub(super) fn has_exited(child: &mut Child) -> bool {
+    !matches!(child.try_wait(), Ok(None))
+}
+
+pub(super) fn terminate_group(child: &mut Child) {
+    kill_group(child);
+}
+
+pub(super) fn kill_group(child: &mut Child) {
+    // It fails when the process has already ended, which is what is wanted.
+    let _ = child.kill();
+}

@@ -1,0 +1,189 @@
+//! The `_meta` member of requests.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{ClientCapabilities, ClientRequest, Implementation, LoggingLevel, ProtocolVersion};
+
+const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
+const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+
+/// What a modern request says about its sender, written once per connection.
+#[derive(Clone, Debug)]
+pub(crate) struct SenderMeta(Arc<str>);
+
+impl SenderMeta {
+    pub(crate) fn new(
+        version: ProtocolVersion,
+        info: Option<&Implementation>,
+        capabilities: &ClientCapabilities,
+    ) -> serde_json::Result<Self> {
+        let mut members = format!(r#""{PROTOCOL_VERSION}":"{version}""#);
+        if let Some(info) = info {
+            members += &format!(r#","{CLIENT_INFO}":{}"#, serde_json::to_string(info)?);
+        }
+        members += &format!(r#","{CLIENT_CAPABILITIES}":{}"#, serde_json::to_string(capabilities)?);
+        Ok(Self(members.into()))
+    }
+}
+
+/// What one request adds to `_meta`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RequestMeta {
+    /// Ask for progress; the token is the request's id.
+    pub(crate) progress: bool,
+    /// Ask for log messages (modern only).
+    pub(crate) log_level: Option<LoggingLevel>,
+    /// The caller's own members.
+    pub(crate) own: Map<String, Value>,
+}
+
+/// Writes a request as one line of JSON. `sender` is given in the modern era only.
+pub(crate) fn request(
+    id: u64,
+    request: &ClientRequest,
+    sender: Option<&SenderMeta>,
+    meta: &RequestMeta,
+) -> serde_json::Result<Vec<u8>> {
+    let mut line = Vec::with_capacity(256);
+    line.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
+    line.extend_from_slice(id.to_string().as_bytes());
+    line.extend_from_slice(br#","method":"#);
+    serde_json::to_writer(&mut line, request.method())?;
+
+    let start = line.len();
+    line.extend_from_slice(br#","params":{"_meta":{"#);
+    let empty = line.len();
+    if let Some(SenderMeta(members)) = sender {
+        line.extend_from_slice(members.as_bytes());
+    }
+    if meta.progress {
+        member(&mut line, empty, "progressToken", &id)?;
+    }
+    if let (Some(level), Some(_)) = (&meta.log_level, sender) {
+        member(&mut line, empty, LOG_LEVEL, level)?;
+    }
+    for (key, value) in &meta.own {
+        member(&mut line, empty, key, value)?;
+    }
+    let has_meta = line.len() > empty;
+    if has_meta {
+        line.push(b'}');
+    } else {
+        line.truncate(start);
+        line.extend_from_slice(br#","params":"#);
+    }
+
+    let params = line.len();
+    serde_json::to_writer(&mut line, request)?;
+    let has_params = line.get(params..).is_some_and(|params| params != b"{}");
+    match (has_meta, has_params) {
+        // The params' own brace is where the comma after `_meta` belongs.
+        (true, true) => line.iter_mut().skip(params).take(1).for_each(|brace| *brace = b','),
+        (true, false) => {
+            line.truncate(params);
+            line.push(b'}');
+        }
+        (false, true) => {}
+        (false, false) => line.truncate(start),
+    }
+    line.push(b'}');
+    if request.carries_raw_json() {
+        // A caller's own JSON text may be laid out over lines. Inside a JSON text a line break can
+        // only be white space: within strings it is escaped.
+        for byte in &mut line {
+            if matches!(byte, b'\n' | b'\r') {
+                *byte = b' ';
+            }
+        }
+    }
+    Ok(line)
+}
+
+fn member<T: Serialize + ?Sized>(
+    line: &mut Vec<u8>,
+    empty: usize,
+    key: &str,
+    value: &T,
+) -> serde_json::Result<()> {
+    if line.len() > empty {
+        line.push(b',');
+    }
+    serde_json::to_writer(&mut *line, key)?;
+    line.push(b':');
+    serde_json::to_writer(line, value)
+}
+
+/// Checks a `_meta` key that a caller made up: the grammar, and that it is not reserved.
+pub(crate) fn check_key(key: &str) -> Result<(), &'static str> {
+    let (prefix, name) = match key.rsplit_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, key),
+    };
+    if key == "progressToken" {
+        return Err("`progressToken` is set by `on_progress`");
+    }
+    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    let inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let name_is_valid = name.is_empty() && prefix.is_some()
+        || edge(name.chars().next()) && edge(name.chars().last()) && name.chars().all(inside);
+    if !name_is_valid {
+        return Err("a name starts and ends with a letter or digit; inside also `-`, `_`, `.`");
+    }
+    let Some(prefix) = prefix else { return Ok(()) };
+    let labels: Vec<&str> = prefix.split('.').collect();
+    let label_is_valid = |label: &&str| {
+        label.chars().next().is_some_and(|c| c.is_ascii_alphabetic())
+            && edge(label.chars().last())
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    };
+    if !labels.iter().all(label_is_valid) {
+        return Err("a prefix is labels with dots between them, each starting with a letter");
+    }
+    let reserved = |label: &&str| matches!(*label, "modelcontextprotocol" | "mcp");
+    // 2025-06-18 reserved these words in front of another label, later revisions as the second.
+    let before_another = labels.split_last().is_some_and(|(_, before)| before.iter().any(reserved));
+    if labels.get(1).is_some_and(reserved) || before_another {
+        return Err("prefixes with `modelcontextprotocol` or `mcp` are reserved");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_keys_keep_to_the_grammar() {
+        // META-9
+        for key in ["a", "a.b_c-d", "com.example/a", "com.example/", "x1.y-2/z", "traceparent"] {
+            assert_eq!(check_key(key), Ok(()), "{key}");
+        }
+        for key in
+            ["", "/", "-a", "a.", "1com/a", "com./a", "com..x/a", "com.ex_ample/a", "a b", "é"]
+        {
+            assert!(check_key(key).is_err(), "{key}");
+        }
+    }
+
+    #[test]
+    fn own_keys_are_not_reserved_ones() {
+        // META-10
+        for key in [
+            "io.modelcontextprotocol/x",
+            "dev.mcp/x",
+            "com.mcp.tools/x",
+            "modelcontextprotocol.io/x",
+            "mcp.dev/x",
+            "tools.mcp.com/x",
+            "progressToken",
+        ] {
+            assert!(check_key(key).is_err(), "{key}");
+        }
+        assert_eq!(check_key("com.example.mcp/x"), Ok(()));
+    }
+}

@@ -1,0 +1,110 @@
+//! The messages of the Model Context Protocol.
+//!
+//! Types read what servers really send: `null` in an optional member is absent, unknown enum text
+//! and content survive, and members of later revisions are kept in `extra`. `Debug` never shows
+//! arguments, results or state, only their size.
+
+#[macro_use]
+mod macros;
+mod capabilities;
+mod common;
+mod completion;
+mod content;
+mod elicitation;
+pub(crate) mod envelope;
+mod input;
+mod json;
+mod lenient;
+mod lifecycle;
+pub(crate) mod meta;
+mod notifications;
+mod prompts;
+mod redact;
+mod request;
+mod resources;
+mod roots;
+mod sampling;
+mod subscriptions;
+mod tagged;
+mod tasks;
+mod tools;
+mod version;
+
+pub use capabilities::{
+    Capability, ClientCapabilities, ElicitationCapability, PromptsCapability, ResourcesCapability,
+    RootsCapability, SamplingCapability, ServerCapabilities, TasksCapability, ToolsCapability,
+};
+pub use common::{
+    Annotations, CacheScope, EmptyResult, Icon, IconTheme, Implementation, ListParams,
+    LoggingLevel, ProgressToken, RequestId, Role,
+};
+pub use completion::{
+    CompleteParams, CompleteResult, Completion, CompletionArgument, CompletionContext,
+    CompletionReference, PromptReference, ResourceTemplateReference,
+};
+pub use content::{
+    AudioContent, BlobResourceContents, ContentBlock, EmbeddedResource, ImageContent,
+    InvalidBase64, ResourceContents, SamplingContent, TextContent, TextResourceContents,
+    ToolResultContent, ToolUseContent,
+};
+pub use elicitation::{
+    BooleanSchema, Choice, ElicitAction, ElicitFormParams, ElicitParams, ElicitResult,
+    ElicitSchema, ElicitUrlParams, MultiSelectItems, MultiSelectSchema, NumberSchema,
+    PrimitiveSchema, StringFormat, StringSchema, UrlElicitationRequired,
+};
+pub use input::{InputRequest, InputRequests, InputRequiredResult, InputResponse, InputResponses};
+pub use json::RawJson;
+pub use lifecycle::{DiscoverResult, InitializeParams, InitializeResult};
+pub use notifications::{
+    CancelledParams, ElicitationCompleteParams, LogMessageParams, ProgressParams,
+    ResourceUpdatedParams, SetLevelParams, SubscriptionsAcknowledgedParams, TaskStatusParams,
+};
+pub use prompts::{
+    GetPromptParams, GetPromptResult, ListPromptsResult, Prompt, PromptArgument, PromptMessage,
+};
+pub use resources::{
+    ListResourceTemplatesResult, ListResourcesResult, ReadResourceParams, ReadResourceResult,
+    Resource, ResourceTemplate, SubscribeParams,
+};
+pub use roots::{ListRootsParams, ListRootsResult, Root};
+pub use sampling::{
+    CreateMessageParams, CreateMessageResult, IncludeContext, ModelHint, ModelPreferences,
+    SamplingMessage, StopReason, ToolChoice, ToolChoiceMode,
+};
+pub use subscriptions::{ListenParams, ListenResult, SubscriptionFilter};
+pub use tasks::{
+    CreateTaskResult, DetailedTask, LegacyCreateTaskResult, LegacyTask, LegacyTaskResult,
+    ListTasksResult, RelatedTask, Task, TaskAugmentation, TaskParams, TaskStatus, Ttl,
+    UpdateTaskParams,
+};
+pub use tools::{
+    CallToolParams, CallToolResult, ListToolsResult, TaskSupport, Tool, ToolAnnotations,
+    ToolExecution,
+};
+
+pub use version::{Era, ProtocolVersion, UnknownVersion};
+
+pub(crate) use request::{ClientRequest, RawRequest};
+
+/// A JSON-RPC result the client can parse.
+pub(crate) trait Body: serde::de::DeserializeOwned {
+    /// `resultType`; absent means `"complete"`.
+    fn result_type(&self) -> Option<&str>;
+}
+
+macro_rules! body {
+    ($($name:ident)*) => {$(
+        impl Body for $name {
+            fn result_type(&self) -> Option<&str> {
+                self.result_type.as_deref()
+            }
+        }
+    )*};
+}
+
+body! {
+    CallToolResult CompleteResult CreateTaskResult DetailedTask DiscoverResult EmptyResult
+    GetPromptResult InitializeResult InputRequiredResult LegacyCreateTaskResult LegacyTaskResult
+    ListPromptsResult ListResourceTemplatesResult ListResourcesResult ListTasksResult
+    ListToolsResult ListenResult ReadResourceResult
+}

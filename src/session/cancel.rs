@@ -1,0 +1,92 @@
+//! Ending a blocking call from another thread.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::session::router::Router;
+
+/// Ends blocking calls from another thread.
+///
+/// Give clones of one token to any number of calls (or to
+/// [`ClientBuilder::cancel_token`](crate::ClientBuilder::cancel_token), for connecting), and
+/// [`cancel`](CancelToken::cancel) ends them all: each returns an error of kind
+/// [`Cancelled`](crate::ErrorKind::Cancelled), and its server is told. A token stays cancelled: a
+/// later call that carries it fails at once.
+///
+/// ```
+/// use umcp::{CancelToken, Client, Server, json};
+///
+/// // A server that never answers a call.
+/// let server = Server::in_memory(|peer| {
+///     peer.open_modern(json!({ "tools": {} }));
+///     while peer.receive().is_some() {}
+/// });
+/// let client = Client::open(server)?;
+/// let token = CancelToken::new();
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| token.cancel());
+///     let error = client.tool("slow").cancel_token(&token).call().unwrap_err();
+///     assert!(error.is_cancelled());
+/// });
+/// # Ok::<(), umcp::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct CancelToken(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    cancelled: bool,
+    requests: Vec<(Weak<Router>, u64)>,
+}
+
+impl CancelToken {
+    /// Makes a token that has not been cancelled.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends every call that carries this token. Does not block. Idempotent.
+    pub fn cancel(&self) {
+        let mut state = self.lock();
+        state.cancelled = true;
+        let requests = std::mem::take(&mut state.requests);
+        drop(state);
+        for (router, id) in requests {
+            if let Some(router) = router.upgrade() {
+                router.cancel(id);
+            }
+        }
+    }
+
+    /// Returns whether the token has been cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.lock().cancelled
+    }
+
+    /// Cancels the request with this token, also when that has happened already.
+    pub(crate) fn watch(&self, router: &Arc<Router>, id: u64) {
+        let mut state = self.lock();
+        if state.cancelled {
+            drop(state);
+            router.cancel(id);
+        } else {
+            state.requests.push((Arc::downgrade(router), id));
+        }
+    }
+
+    /// The request has ended.
+    pub(crate) fn forget(&self, router: &Arc<Router>, id: u64) {
+        let router = Arc::downgrade(router);
+        self.lock().requests.retain(|(of, with)| *with != id || !of.ptr_eq(&router));
+    }
+}
+
+impl fmt::Debug for CancelToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancelToken").field("cancelled", &self.is_cancelled()).finish()
+    }
+}

@@ -1,0 +1,425 @@
+//! Opening a connection: finding out the server's era, and agreeing on a version.
+//!
+//! Section 1 of the protocol's rules: `server/discover` first; whatever answers it is modern, and
+//! a server that refuses it, ignores it or dies of it is legacy and gets `initialize`.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use crate::deadline::{Clocks, Deadline};
+use crate::error::{Error, ErrorKind, Result, RpcError};
+use crate::protocol::envelope::{self, Kind, Message, Outcome};
+use crate::protocol::meta::{self, RequestMeta, SenderMeta};
+use crate::protocol::{
+    ClientRequest, DiscoverResult, Era, InitializeParams, InitializeResult, ProtocolVersion,
+};
+use crate::session::router::{Interest, Router};
+use crate::session::{Opening, Pin, Session, Terms, close_by, no_common_version};
+use crate::transport::{Connect, Delivery, Outgoing, Slot};
+
+/// A server that has been silent for so long is asked for a sign of life.
+const PING_AFTER: Duration = Duration::from_secs(1);
+/// A server that answers the ping but not `server/discover` gets so long to overtake itself.
+const AFTER_PONG: Duration = Duration::from_millis(200);
+
+/// The versions a `-32022` error lists.
+pub(super) fn supported(error: &RpcError) -> Option<Vec<String>> {
+    (error.code == UNSUPPORTED_VERSION).then(|| listed(error))
+}
+
+fn listed(error: &RpcError) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Data {
+        #[serde(default)]
+        supported: Vec<String>,
+    }
+    error.data_as::<Data>().map(|data| data.supported).unwrap_or_default()
+}
+
+const HEADER_MISMATCH: i64 = -32020;
+const MISSING_CAPABILITY: i64 = -32021;
+const UNSUPPORTED_VERSION: i64 = -32022;
+const INVALID_PARAMS: i64 = -32602;
+
+impl Session {
+    /// Starts the server and agrees with it on a version.
+    pub(crate) fn open(connect: &Connect, opening: Opening) -> Result<Arc<Self>> {
+        let mut first = Attempt::start(connect, &opening)?;
+        let outcome = match opening.pin.newest(Era::Modern) {
+            Some(version) => first.probe(version),
+            None => first.initialize_newest(),
+        };
+        let died_of_the_probe = |error: &Error| {
+            error.kind() == ErrorKind::Disconnected
+                && first.probed
+                && opening.pin.newest(Era::Legacy).is_some()
+        };
+        let (attempt, outcome) = match outcome {
+            // ERA-21: it died of the probe, or of what came after it ignored the probe.
+            Err(error) if died_of_the_probe(&error) && !first.modern_only() => {
+                log::debug!("{}: started again, without the probe: {error}", opening.server);
+                first.close();
+                let mut second = Attempt::start(connect, &opening)?;
+                let outcome = second.initialize_newest();
+                (second, outcome)
+            }
+            outcome => (first, outcome),
+        };
+        match outcome {
+            Ok(terms) => attempt.agree(terms).map(|(router, terms, speaking)| {
+                Arc::new(Session {
+                    router,
+                    terms,
+                    opening,
+                    speaking: Mutex::new(speaking),
+                    log_level: Mutex::default(),
+                })
+            }),
+            Err(error) => {
+                attempt.close();
+                Err(error.server(&opening.server))
+            }
+        }
+    }
+}
+
+/// One connection on its way to a session.
+struct Attempt<'o> {
+    router: Arc<Router>,
+    opening: &'o Opening,
+    /// Receives for every request of the handshake, so that a late answer to the probe is seen.
+    slot: Slot,
+    clocks: Clocks,
+    discover: Option<u64>,
+    probed: bool,
+}
+
+/// What a delivery says about the probe.
+enum Verdict {
+    Modern(Box<Terms>),
+    /// Legacy, to be opened with this version or the newest.
+    Legacy(Option<ProtocolVersion>),
+    /// To be asked again in another version.
+    Again(ProtocolVersion),
+    Failed(Error),
+}
+
+type Speaking = Option<(ProtocolVersion, SenderMeta)>;
+
+impl<'o> Attempt<'o> {
+    fn start(connect: &Connect, opening: &'o Opening) -> Result<Self> {
+        let clocks = Clocks::start(opening.timeouts.connect, opening.timeouts.max_total);
+        let listener = opening.listener.clone();
+        let router =
+            Arc::new(Router::new(opening.server.clone(), opening.limits.clone(), listener));
+        let transport = connect(router.clone(), clocks.next().0)
+            .map_err(|error| error.server(&opening.server))?;
+        router.attach(transport);
+        Ok(Self { router, opening, slot: Slot::new(), clocks, discover: None, probed: false })
+    }
+
+    fn close(&self) {
+        self.router.close(close_by(&self.opening.timeouts));
+    }
+
+    fn modern_only(&self) -> bool {
+        self.router.transport().is_ok_and(|transport| transport.facts().modern_only)
+    }
+
+    fn sender(&self, version: ProtocolVersion) -> Result<SenderMeta> {
+        SenderMeta::new(version, Some(&self.opening.info), &self.opening.capabilities).map_err(
+            |error| {
+                Error::new(ErrorKind::InvalidInput, format!("client info or capabilities: {error}"))
+            },
+        )
+    }
+
+    fn agree(self, terms: Terms) -> Result<(Arc<Router>, Terms, Speaking)> {
+        let version = terms.version;
+        log::debug!("{}: speaks {version} ({})", self.opening.server, version.era());
+        let speaking = match version.era() {
+            Era::Modern => {
+                self.router.agree_on_modern();
+                Some((version, self.sender(version)?))
+            }
+            Era::Legacy => None,
+        };
+        Ok((self.router, terms, speaking))
+    }
+
+    /// Sends one message of the handshake. No such request is cancelled on the wire.
+    fn send(&self, request: &ClientRequest, version: Option<ProtocolVersion>) -> Result<u64> {
+        let interest = Interest { silent: true, ..Interest::default() };
+        let id = self.router.register(&self.slot, interest)?;
+        let sender = match version {
+            Some(version) if version.era() == Era::Modern => Some(self.sender(version)?),
+            _ => None,
+        };
+        let json = meta::request(id, request, sender.as_ref(), &RequestMeta::default())
+            .map_err(|error| Error::new(ErrorKind::InvalidInput, error.to_string()))?;
+        log::debug!("{}: -> {} {id} ({} bytes)", self.opening.server, request.method(), json.len());
+        log::trace!("{}: -> {}", self.opening.server, String::from_utf8_lossy(&json));
+        self.router.transport()?.post(Outgoing {
+            json,
+            id: Some(id),
+            method: request.method(),
+            name: None,
+            version,
+            waits: true,
+            until: self.clocks.next().0,
+        })?;
+        if let Some(token) = &self.opening.cancel {
+            token.watch(&self.router, id);
+        }
+        Ok(id)
+    }
+
+    fn forget(&self, id: u64) {
+        self.router.withdraw(id, "");
+        if let Some(token) = &self.opening.cancel {
+            token.forget(&self.router, id);
+        }
+    }
+
+    fn next(&self, id: u64, until: Deadline) -> Result<Option<Delivery>> {
+        Ok(self.router.transport()?.next(id, &self.slot, until))
+    }
+
+    /// ERA-12: opens with `server/discover`, and does what its answer or silence says.
+    fn probe(&mut self, version: ProtocolVersion) -> Result<Terms> {
+        self.probed = true;
+        let mut asked = vec![version];
+        let mut discover = self.send(&ClientRequest::Discover, Some(version))?;
+        self.discover = Some(discover);
+        let patience = self.opening.timeouts.patience;
+        let started = Instant::now();
+        let mut spoken: Option<Instant> = None;
+        let mut ping = None;
+        let mut ponged: Option<Deadline> = None;
+        let version = loop {
+            let silence = match spoken {
+                Some(since) => Deadline::after(patience.saturating_sub(since.elapsed())),
+                None => {
+                    Deadline::after(patience.saturating_mul(3).saturating_sub(started.elapsed()))
+                }
+            };
+            let end = ponged.unwrap_or(silence);
+            // Looked up in steps, as nobody wakes this thread when the server first speaks.
+            match self.next(discover, end.min(Deadline::after(PING_AFTER)))? {
+                Some(Delivery::Reply(id, reply)) if id == discover => match self.verdict(&reply) {
+                    Verdict::Modern(terms) => return Ok(*terms),
+                    Verdict::Legacy(version) => break version,
+                    Verdict::Failed(error) => return Err(error),
+                    Verdict::Again(version) if asked.contains(&version) && asked.len() > 1 => {
+                        return Err(refused(&reply));
+                    }
+                    Verdict::Again(version) => {
+                        asked.push(version);
+                        discover = self.send(&ClientRequest::Discover, Some(version))?;
+                        self.discover = Some(discover);
+                    }
+                },
+                Some(Delivery::Reply(id, _)) if Some(id) == ping => {
+                    ponged = Some(Deadline::after(AFTER_PONG));
+                }
+                Some(Delivery::Failed(id, error)) if id == discover => {
+                    return Err(self.explain(error, "server/discover"));
+                }
+                Some(_) => {}
+                None if end.has_passed() => break None,
+                None => {
+                    let facts = self.router.transport()?.facts();
+                    if facts.has_spoken && spoken.is_none() {
+                        spoken = Some(Instant::now());
+                    }
+                    if ping.is_none() && !facts.modern_only {
+                        ping = Some(self.send(&ClientRequest::Ping, None)?);
+                    }
+                }
+            }
+        };
+        if let Some(ping) = ping {
+            self.forget(ping);
+        }
+        // The wait for a silent server is not counted.
+        self.clocks.restart_timeout();
+        let Some(version) = version.or(self.opening.pin.newest(Era::Legacy)) else {
+            // ERA-23
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                "the server does not speak 2026-07-28 or newer, and nothing else is allowed",
+            )
+            .hint("Loosen the pinned version or era, or update the server"));
+        };
+        if self.modern_only() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the server speaks a revision before 2026-07-28, which umcp does not yet speak over HTTP",
+            )
+            .hint("Start the server as a command, or update it"));
+        }
+        self.initialize(version)
+    }
+
+    fn verdict(&self, reply: &Message) -> Verdict {
+        match reply.kind() {
+            Kind::Response { outcome: Outcome::Result, .. } => {
+                match reply.parse::<DiscoverResult>() {
+                    Ok(found) => match self.opening.pin.newest_of(&found.supported_versions) {
+                        Some(version) if version.era() == Era::Modern => {
+                            Verdict::Modern(Box::new(Terms {
+                                version,
+                                server_info: found.server_info(),
+                                capabilities: found.capabilities,
+                                instructions: found.instructions,
+                            }))
+                        }
+                        // ERA-11
+                        Some(version) => Verdict::Legacy(Some(version)),
+                        None => Verdict::Failed(no_common_version(
+                            &found.supported_versions,
+                            self.opening.pin,
+                        )),
+                    },
+                    Err(_) => Verdict::Legacy(None),
+                }
+            }
+            _ => {
+                let error = reply.rpc_error();
+                match error.code {
+                    // ERA-14
+                    UNSUPPORTED_VERSION => {
+                        let listed = listed(&error);
+                        match self.opening.pin.newest_of(&listed) {
+                            Some(version) if version.era() == Era::Modern => {
+                                Verdict::Again(version)
+                            }
+                            Some(version) => Verdict::Legacy(Some(version)),
+                            None => Verdict::Failed(no_common_version(&listed, self.opening.pin)),
+                        }
+                    }
+                    HEADER_MISMATCH | MISSING_CAPABILITY => Verdict::Failed(refused(reply)),
+                    // ERA-15, ERA-16
+                    _ => Verdict::Legacy(None),
+                }
+            }
+        }
+    }
+
+    fn initialize_newest(&mut self) -> Result<Terms> {
+        let version =
+            self.opening.pin.newest(Era::Legacy).unwrap_or(ProtocolVersion::newest(Era::Legacy));
+        self.initialize(version)
+    }
+
+    /// ERA-45…ERA-57: the legacy handshake.
+    fn initialize(&mut self, offered: ProtocolVersion) -> Result<Terms> {
+        let mut offered = offered;
+        let mut id = self.send_initialize(offered)?;
+        let mut offered_again = false;
+        loop {
+            let (end, _, set_to) = self.clocks.next();
+            match self.next(id, end)? {
+                Some(Delivery::Reply(of, reply)) if of == id => {
+                    if let Kind::Response { outcome: Outcome::Result, .. } = reply.kind() {
+                        return self.initialized(&reply);
+                    }
+                    let error = reply.rpc_error();
+                    let other = self.opening.pin.newest_of(&listed(&error));
+                    match other {
+                        // ERA-54
+                        Some(version)
+                            if error.code == INVALID_PARAMS
+                                && !offered_again
+                                && version != offered
+                                && version.era() == Era::Legacy =>
+                        {
+                            offered_again = true;
+                            offered = version;
+                            id = self.send_initialize(version)?;
+                        }
+                        // ERA-57
+                        _ => return Err(refused(&reply)),
+                    }
+                }
+                // ERA-20: the probe's answer, late: no `initialize` result has been accepted yet.
+                Some(Delivery::Reply(of, reply)) if Some(of) == self.discover => {
+                    if let Verdict::Modern(terms) = self.verdict(&reply) {
+                        self.forget(id);
+                        return Ok(*terms);
+                    }
+                }
+                Some(Delivery::Failed(of, error)) if of == id => {
+                    return Err(self.explain(error, "initialize"));
+                }
+                Some(_) => {}
+                None => {
+                    let error = Error::new(
+                        ErrorKind::Timeout,
+                        format!("the server did not finish the handshake within {set_to:?} (`connect`)"),
+                    )
+                    .hint("Raise `Timeouts::connect`, or run the server's command by hand to see what it does");
+                    return Err(self.explain(error, "initialize"));
+                }
+            }
+        }
+    }
+
+    fn send_initialize(&self, version: ProtocolVersion) -> Result<u64> {
+        let params = InitializeParams::new(
+            version.as_str(),
+            self.opening.capabilities.clone(),
+            self.opening.info.clone(),
+        );
+        self.send(&ClientRequest::Initialize(Box::new(params)), Some(version))
+    }
+
+    fn initialized(&self, reply: &Message) -> Result<Terms> {
+        let result: InitializeResult = reply.parse().map_err(|error| {
+            Error::new(
+                ErrorKind::Protocol,
+                format!("the result of `initialize` is malformed: {error}"),
+            )
+        })?;
+        // ERA-52
+        let version = result
+            .protocol_version
+            .parse()
+            .ok()
+            .filter(|version: &ProtocolVersion| {
+                version.era() == Era::Legacy && self.acceptable(*version)
+            })
+            .ok_or_else(|| {
+                no_common_version(std::slice::from_ref(&result.protocol_version), self.opening.pin)
+            })?;
+        if let Some(discover) = self.discover {
+            self.forget(discover);
+        }
+        let method = "notifications/initialized";
+        self.router.post_aside(envelope::notification(method, None), method);
+        Ok(Terms {
+            version,
+            capabilities: result.capabilities,
+            server_info: Some(result.server_info),
+            instructions: result.instructions,
+        })
+    }
+
+    fn acceptable(&self, version: ProtocolVersion) -> bool {
+        match self.opening.pin {
+            Pin::Version(only) => version == only,
+            _ => true,
+        }
+    }
+
+    fn explain(&self, error: Error, method: &str) -> Error {
+        error.call(method, method, self.clocks.elapsed()).ran(false)
+    }
+}
+
+/// The server's own words on why it does not open.
+fn refused(reply: &Message) -> Error {
+    Error::from_rpc(reply.rpc_error()).ran(false)
+}

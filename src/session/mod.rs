@@ -1,0 +1,198 @@
+//! One live connection: ids, the map of pending requests, clocks, cancellation, the handshake and
+//! the era it finds, and the single entrance for what comes in. It does not know which transport
+//! it has.
+
+mod cancel;
+mod dispatcher;
+mod handshake;
+mod pending;
+mod router;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind, Result, RpcError};
+use crate::limits::{Limits, Timeouts};
+use crate::protocol::meta::SenderMeta;
+use crate::protocol::{
+    ClientCapabilities, ClientRequest, Era, Implementation, LoggingLevel, ProtocolVersion,
+    ServerCapabilities,
+};
+use crate::transport::{CloseReport, Outgoing};
+
+pub use cancel::CancelToken;
+pub(crate) use dispatcher::Listener;
+pub(crate) use pending::{Options, PendingRequest};
+use router::Router;
+
+/// Which revisions may be spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Pin {
+    #[default]
+    Any,
+    Era(Era),
+    Version(ProtocolVersion),
+}
+
+impl Pin {
+    pub(crate) fn allows(self, version: ProtocolVersion) -> bool {
+        match self {
+            Pin::Any => true,
+            Pin::Era(era) => version.era() == era,
+            Pin::Version(only) => version == only,
+        }
+    }
+
+    /// The newest allowed revision of an era.
+    fn newest(self, era: Era) -> Option<ProtocolVersion> {
+        ProtocolVersion::ALL.iter().copied().find(|v| v.era() == era && self.allows(*v))
+    }
+
+    /// The newest allowed revision among those a server lists.
+    fn newest_of(self, listed: &[String]) -> Option<ProtocolVersion> {
+        ProtocolVersion::ALL
+            .iter()
+            .copied()
+            .find(|v| self.allows(*v) && listed.iter().any(|text| text == v.as_str()))
+    }
+}
+
+/// What a connection is opened with.
+pub(crate) struct Opening {
+    pub(crate) server: Arc<str>,
+    pub(crate) pin: Pin,
+    pub(crate) info: Implementation,
+    pub(crate) capabilities: ClientCapabilities,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) cancel: Option<CancelToken>,
+    pub(crate) listener: Option<Arc<Listener>>,
+}
+
+/// What client and server agreed on.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) version: ProtocolVersion,
+    pub(crate) capabilities: ServerCapabilities,
+    pub(crate) server_info: Option<Implementation>,
+    pub(crate) instructions: Option<String>,
+}
+
+/// One live connection that has found its era.
+pub(crate) struct Session {
+    router: Arc<Router>,
+    opening: Opening,
+    terms: Terms,
+    /// The modern era's speaker: the version now in use and what every request says with it.
+    speaking: Mutex<Option<(ProtocolVersion, SenderMeta)>>,
+    log_level: Mutex<Option<LoggingLevel>>,
+}
+
+impl Session {
+    pub(crate) fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    pub(crate) fn server(&self) -> &Arc<str> {
+        self.router.server()
+    }
+
+    fn sender(&self) -> Option<SenderMeta> {
+        let speaking = self.speaking.lock().unwrap_or_else(PoisonError::into_inner);
+        speaking.as_ref().map(|(_, sender)| sender.clone())
+    }
+
+    fn version(&self) -> ProtocolVersion {
+        let speaking = self.speaking.lock().unwrap_or_else(PoisonError::into_inner);
+        speaking.as_ref().map_or(self.terms.version, |(version, _)| *version)
+    }
+
+    /// The modern era's log level, which every request names.
+    pub(crate) fn set_log_level(&self, level: LoggingLevel) {
+        *self.log_level.lock().unwrap_or_else(PoisonError::into_inner) = Some(level);
+    }
+
+    fn log_level(&self) -> Option<LoggingLevel> {
+        self.log_level.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn post(
+        &self,
+        id: u64,
+        json: Vec<u8>,
+        request: &ClientRequest,
+        until: Deadline,
+        waits: bool,
+    ) -> Result<()> {
+        log::debug!("{}: -> {} {id} ({} bytes)", self.server(), request.method(), json.len());
+        log::trace!("{}: -> {}", self.server(), String::from_utf8_lossy(&json));
+        self.router.transport()?.post(Outgoing {
+            json,
+            id: Some(id),
+            method: request.method(),
+            name: request.name(),
+            version: Some(self.version()),
+            waits,
+            until,
+        })
+    }
+
+    /// The version to send a request again with that was refused for its version (ERA-6, ERA-7).
+    fn version_to_retry(
+        &self,
+        error: &RpcError,
+        retried: &[ProtocolVersion],
+    ) -> Option<ProtocolVersion> {
+        if self.terms.version.era() != Era::Modern {
+            return None;
+        }
+        let listed: Vec<String> = handshake::supported(error)?
+            .into_iter()
+            .filter(|v| !retried.iter().any(|r| r.as_str() == v))
+            .collect();
+        let version = self.opening.pin.newest_of(&listed)?;
+        (version.era() == Era::Modern).then_some(version)
+    }
+
+    fn use_version(&self, version: ProtocolVersion) {
+        let sender = SenderMeta::new(version, Some(&self.opening.info), &self.opening.capabilities);
+        if let Ok(sender) = sender {
+            *self.speaking.lock().unwrap_or_else(PoisonError::into_inner) = Some((version, sender));
+        }
+    }
+
+    /// Ends the connection and all that belongs to it, within its bound. Idempotent.
+    pub(crate) fn close(&self) -> CloseReport {
+        self.router.close(close_by(&self.opening.timeouts))
+    }
+}
+
+/// Both graces, and a moment for threads to end.
+fn close_by(timeouts: &Timeouts) -> Deadline {
+    const THREADS_END: Duration = Duration::from_secs(1);
+    Deadline::after(
+        timeouts.close_grace.saturating_add(timeouts.kill_grace).saturating_add(THREADS_END),
+    )
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("terms", &self.terms).finish_non_exhaustive()
+    }
+}
+
+fn no_common_version(theirs: &[String], pin: Pin) -> Error {
+    let ours: Vec<_> =
+        ProtocolVersion::ALL.iter().filter(|v| pin.allows(**v)).map(|v| v.as_str()).collect();
+    let theirs = crate::error::said(&theirs.join(", "));
+    Error::new(
+        ErrorKind::Protocol,
+        format!(
+            "no common protocol version: the server speaks {theirs}; allowed are {}",
+            ours.join(", ")
+        ),
+    )
+    .hint("Loosen the pinned version or era, or update the server")
+}

@@ -1,0 +1,260 @@
+//! One request under way: its reply, what belongs to it meanwhile, its clocks, and its end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::deadline::{Clock, Clocks, Deadline};
+use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::envelope::{Kind, Message, Outcome};
+use crate::protocol::meta::{self, RequestMeta};
+use crate::protocol::{ClientRequest, LogMessageParams, ProgressParams, ProtocolVersion};
+use crate::session::Session;
+use crate::session::cancel::CancelToken;
+use crate::session::router::Interest;
+use crate::transport::{Delivery, Notice, Slot};
+
+/// Runs on the thread that waits for the request.
+pub(crate) type Callback<'a, T> = Box<dyn FnMut(&T) + Send + 'a>;
+
+/// How one request is to be made.
+pub(crate) struct Options<'a> {
+    pub(crate) timeout: Duration,
+    pub(crate) max_total: Duration,
+    pub(crate) restart_on_progress: bool,
+    pub(crate) on_progress: Option<Callback<'a, ProgressParams>>,
+    pub(crate) on_log: Option<Callback<'a, LogMessageParams>>,
+    pub(crate) meta: RequestMeta,
+    pub(crate) cancel: Option<CancelToken>,
+}
+
+impl fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("timeout", &self.timeout)
+            .field("max_total", &self.max_total)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request that has been sent. Dropped before its reply has come, it is cancelled.
+pub(crate) struct PendingRequest<'a> {
+    session: Arc<Session>,
+    request: ClientRequest,
+    options: Options<'a>,
+    clocks: Clocks,
+    slot: Slot,
+    id: u64,
+    sent: Instant,
+    progress: f64,
+    /// Versions the request was sent again with, after the server refused another.
+    retried: Vec<ProtocolVersion>,
+    waits: bool,
+}
+
+impl<'a> PendingRequest<'a> {
+    /// Sends the request. `waits`: the caller will wait for it right away.
+    pub(crate) fn start(
+        session: &Arc<Session>,
+        request: ClientRequest,
+        options: Options<'a>,
+        waits: bool,
+    ) -> Result<Self> {
+        let mut pending = Self {
+            session: session.clone(),
+            clocks: Clocks::start(options.timeout, options.max_total),
+            request,
+            options,
+            slot: Slot::new(),
+            id: 0,
+            sent: Instant::now(),
+            progress: f64::NEG_INFINITY,
+            retried: Vec::new(),
+            waits,
+        };
+        pending.send().map_err(|error| pending.explain(error))?;
+        Ok(pending)
+    }
+
+    fn send(&mut self) -> Result<()> {
+        let session = &*self.session;
+        let mut meta = std::mem::take(&mut self.options.meta);
+        meta.progress = self.options.on_progress.is_some() || self.options.restart_on_progress;
+        if meta.log_level.is_none() {
+            meta.log_level = session.log_level();
+        }
+        let interest =
+            Interest { progress: meta.progress, log: self.options.on_log.is_some(), silent: false };
+        let id = session.router.register(&self.slot, interest)?;
+        let sender = session.sender();
+        let line = meta::request(id, &self.request, sender.as_ref(), &meta);
+        self.options.meta = meta;
+        self.id = id;
+        self.sent = Instant::now();
+        let json = line.map_err(|error| {
+            Error::new(ErrorKind::InvalidInput, format!("the params cannot be written: {error}"))
+        });
+        let posted = json.and_then(|json| {
+            session.post(id, json, &self.request, self.clocks.next().0, self.waits)
+        });
+        if let Err(error) = posted {
+            session.router.withdraw(id, "not sent");
+            return Err(error);
+        }
+        if let Some(token) = &self.options.cancel {
+            token.watch(&session.router, id);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn method(&self) -> &str {
+        self.request.method()
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.request.name()
+    }
+
+    pub(crate) fn may_require_input(&self) -> bool {
+        self.request.may_require_input()
+    }
+
+    /// Adds what only the caller's side knows to an error.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        let method = self.request.method();
+        let what = match self.request.name() {
+            Some(name) => format!("{method} {name:?}"),
+            None => method.to_owned(),
+        };
+        let error = error.server(self.session.router.server());
+        error.call(method, &what, self.clocks.elapsed())
+    }
+
+    /// Waits until `until` at most, for the reply or whatever ends the request before it.
+    pub(crate) fn wait(&mut self, until: Option<Deadline>) -> Option<Result<Message>> {
+        loop {
+            let (end, clock, set_to) = self.clocks.next();
+            let limit = until.map_or(end, |until| until.min(end));
+            let delivery = match self.session.router.transport() {
+                Ok(transport) => transport.next(self.id, &self.slot, limit),
+                Err(error) => return Some(Err(error)),
+            };
+            match delivery {
+                Some(Delivery::Notice(notice)) => self.notice(&notice),
+                Some(Delivery::Reply(id, reply)) if id == self.id => {
+                    self.log_reply(&reply);
+                    match self.outcome(reply) {
+                        Some(outcome) => return Some(outcome.map_err(|e| self.explain(e))),
+                        None => continue,
+                    }
+                }
+                Some(Delivery::Failed(id, error)) if id == self.id => {
+                    return Some(Err(self.explain(error)));
+                }
+                Some(_) => {}
+                None if end.has_passed() => return self.time_out(clock, set_to),
+                None => return None,
+            }
+        }
+    }
+
+    fn time_out(&mut self, clock: Clock, set_to: Duration) -> Option<Result<Message>> {
+        let Some(ran) = self.session.router.withdraw(self.id, "timed out") else {
+            // The reply, or what ended the request, is just being put into the slot.
+            const AT_ONCE: Duration = Duration::from_secs(1);
+            self.clocks.extend(AT_ONCE);
+            return self.wait(None);
+        };
+        let (clock, advice) = match clock {
+            Clock::Timeout => ("timeout", "Raise `timeout`, or let progress restart it"),
+            Clock::MaxTotal => ("max_total", "Raise `max_total`"),
+        };
+        let message = match ran {
+            true => format!("no reply within {set_to:?} (`{clock}`); the server was told to stop"),
+            false => format!("not sent within {set_to:?} (`{clock}`): the server does not read"),
+        };
+        let error = Error::new(ErrorKind::Timeout, message).hint(advice).ran(ran);
+        Some(Err(self.explain(error)))
+    }
+
+    /// The reply as a result, or `None` if the request was sent again.
+    fn outcome(&mut self, reply: Message) -> Option<Result<Message>> {
+        let Kind::Response { outcome, .. } = reply.kind() else {
+            return Some(
+                Err(Error::new(ErrorKind::Protocol, "the reply is no response").ran(true)),
+            );
+        };
+        match outcome {
+            Outcome::Result => Some(Ok(reply)),
+            Outcome::Unclear => Some(Err(Error::new(
+                ErrorKind::Protocol,
+                "the server's reply has not exactly one of `result` and `error`",
+            )
+            .ran(true))),
+            Outcome::Error => {
+                let error = reply.rpc_error();
+                match self.session.version_to_retry(&error, &self.retried) {
+                    Some(version) => {
+                        self.retried.push(version);
+                        self.session.use_version(version);
+                        self.send().err().map(Err)
+                    }
+                    None => Some(Err(Error::from_rpc(error))),
+                }
+            }
+        }
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        let message = notice.message();
+        let Kind::Notification { method } = message.kind() else { return };
+        if method == "notifications/progress" {
+            let Ok(params) = message.parse::<ProgressParams>() else { return };
+            if params.progress <= self.progress {
+                log::debug!(
+                    "{}: dropped progress that does not grow",
+                    self.session.router.server()
+                );
+                return;
+            }
+            self.progress = params.progress;
+            if self.options.restart_on_progress {
+                self.clocks.restart_timeout();
+            }
+            if let Some(on_progress) = &mut self.options.on_progress {
+                self.clocks.stand_still(|| on_progress(&params));
+            }
+        } else if let (Ok(params), Some(on_log)) = (message.parse(), &mut self.options.on_log) {
+            self.clocks.stand_still(|| on_log(&params));
+        }
+    }
+
+    fn log_reply(&self, reply: &Message) {
+        log::debug!(
+            "{}: <- {} {} ({} bytes, {:?})",
+            self.session.router.server(),
+            self.request.method(),
+            self.id,
+            reply.len(),
+            self.sent.elapsed(),
+        );
+    }
+}
+
+impl Drop for PendingRequest<'_> {
+    fn drop(&mut self) {
+        self.session.router.withdraw(self.id, "no longer wanted");
+        if let Some(token) = &self.options.cancel {
+            token.forget(&self.session.router, self.id);
+        }
+    }
+}
+
+impl fmt::Debug for PendingRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingRequest")
+            .field("method", &self.request.method())
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}

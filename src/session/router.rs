@@ -1,0 +1,313 @@
+//! The single entrance for what comes in: every message goes to the request it belongs to, to the
+//! dispatcher of notifications, or is answered on the spot.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crossbeam_channel::Sender;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::Limits;
+use crate::protocol::ProgressToken;
+use crate::protocol::envelope::{self, Kind, Message, Outcome, ResponseId, Scanned};
+use crate::session::dispatcher::{Dispatcher, Listener};
+use crate::transport::{
+    Abandoned, CloseReport, Delivery, Inbox, Notice, Outgoing, Slot, Transport,
+};
+
+/// What is needed to route messages on one connection. Transports hold it as their inbox.
+pub(crate) struct Router {
+    server: Arc<str>,
+    transport: OnceLock<Arc<dyn Transport>>,
+    pending: Mutex<Pending>,
+    next_id: AtomicU64,
+    is_modern: AtomicBool,
+    limits: Limits,
+    /// Bytes of notifications that wait for a listener.
+    held: Arc<AtomicUsize>,
+    dispatcher: Dispatcher,
+    report: OnceLock<CloseReport>,
+}
+
+#[derive(Default)]
+struct Pending {
+    requests: HashMap<u64, Entry>,
+    /// Why nothing can be asked any more.
+    ended: Option<Error>,
+}
+
+struct Entry {
+    sender: Sender<Delivery>,
+    interest: Interest,
+}
+
+/// What a request wants besides its reply, and what it is owed when its caller leaves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Interest {
+    pub(crate) progress: bool,
+    pub(crate) log: bool,
+    /// The server is not told when the caller leaves: the handshake cannot be cancelled.
+    pub(crate) silent: bool,
+}
+
+impl Router {
+    pub(crate) fn new(server: Arc<str>, limits: Limits, listener: Option<Arc<Listener>>) -> Self {
+        Self {
+            server,
+            transport: OnceLock::new(),
+            pending: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            is_modern: AtomicBool::new(false),
+            dispatcher: Dispatcher::new(listener, limits.notifications),
+            limits,
+            held: Arc::default(),
+            report: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn attach(&self, transport: Arc<dyn Transport>) {
+        let _ = self.transport.set(transport);
+    }
+
+    pub(crate) fn server(&self) -> &Arc<str> {
+        &self.server
+    }
+
+    pub(crate) fn transport(&self) -> Result<&Arc<dyn Transport>> {
+        self.transport.get().ok_or_else(|| Error::new(ErrorKind::Closed, "not connected"))
+    }
+
+    /// From now on the server may send no requests, and gets no responses.
+    pub(crate) fn agree_on_modern(&self) {
+        self.is_modern.store(true, Ordering::Release);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes room for one request's deliveries. Ids are never used twice.
+    pub(crate) fn register(&self, slot: &Slot, interest: Interest) -> Result<u64> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let mut pending = self.lock();
+        if let Some(error) = &pending.ended {
+            return Err(error.clone());
+        }
+        pending.requests.insert(id, Entry { sender: slot.sender(), interest });
+        Ok(id)
+    }
+
+    /// The caller has left: forgets the request and tells the server. Returns whether the server
+    /// may have begun it, or `None` if there is nothing to forget any more.
+    pub(crate) fn withdraw(&self, id: u64, reason: &str) -> Option<bool> {
+        let entry = self.lock().requests.remove(&id)?;
+        Some(self.leave(id, entry.interest, reason))
+    }
+
+    /// Ends a request from another thread.
+    pub(crate) fn cancel(&self, id: u64) {
+        let Some(entry) = self.lock().requests.remove(&id) else { return };
+        let ran = self.leave(id, entry.interest, "cancelled");
+        let error = Error::new(ErrorKind::Cancelled, "cancelled by this program").ran(ran);
+        let _ = entry.sender.send(Delivery::Failed(id, error));
+    }
+
+    fn leave(&self, id: u64, interest: Interest, reason: &str) -> bool {
+        let Ok(transport) = self.transport() else { return false };
+        match transport.abandon(id) {
+            Abandoned::Unsent => return false,
+            Abandoned::Notify if !interest.silent => {
+                let params = json!({ "requestId": id, "reason": reason });
+                let method = "notifications/cancelled";
+                self.post_aside(envelope::notification(method, Some(&params)), method);
+            }
+            Abandoned::Notify | Abandoned::Told => {}
+        }
+        true
+    }
+
+    /// Posts something no caller waits for. What cannot be sent is not missed.
+    pub(crate) fn post_aside(&self, json: Vec<u8>, method: &str) {
+        log::debug!("{}: -> {method} ({} bytes)", self.server, json.len());
+        log::trace!("{}: -> {}", self.server, String::from_utf8_lossy(&json));
+        let message = Outgoing {
+            json,
+            id: None,
+            method,
+            name: None,
+            version: None,
+            waits: false,
+            until: Deadline::after(std::time::Duration::ZERO),
+        };
+        if let Err(error) = self.transport().and_then(|transport| transport.post(message)) {
+            log::debug!("{}: {method} was not sent: {error}", self.server);
+        }
+    }
+
+    /// Fails everything that waits, and everything asked from now on.
+    fn end(&self, why: Error) {
+        let mut pending = self.lock();
+        if pending.ended.is_some() {
+            return;
+        }
+        pending.ended = Some(why.clone());
+        let requests = std::mem::take(&mut pending.requests);
+        drop(pending);
+        log::debug!("{}: {why}", self.server);
+        for (id, entry) in requests {
+            let sent = self.transport().is_ok_and(|t| t.abandon(id) != Abandoned::Unsent);
+            let _ = entry.sender.send(Delivery::Failed(id, why.clone().ran(sent)));
+        }
+    }
+
+    /// Ends the connection and waits for its threads. Idempotent: the first report stands.
+    pub(crate) fn close(&self, until: Deadline) -> CloseReport {
+        self.end(
+            Error::new(ErrorKind::Closed, "the client was closed by this program")
+                .server(&self.server),
+        );
+        let close = || {
+            let mut report = match self.transport() {
+                Ok(transport) => transport.close(until),
+                Err(_) => CloseReport::default(),
+            };
+            report.left_behind |= !self.dispatcher.close(until);
+            report
+        };
+        self.report.get_or_init(close).clone()
+    }
+
+    fn route(&self, message: Message, via: Option<u64>) {
+        match message.kind() {
+            Kind::Response { id, outcome } => {
+                let id = match (id, via) {
+                    (ResponseId::Ours(id), _) => *id,
+                    (ResponseId::Missing, Some(via)) => via,
+                    (ResponseId::Missing, None) if *outcome == Outcome::Error => {
+                        let error = message.rpc_error();
+                        log::warn!("{}: could not read a message of ours: {error:?}", self.server);
+                        return;
+                    }
+                    _ => {
+                        log::debug!("{}: dropped a response to nothing of ours", self.server);
+                        return;
+                    }
+                };
+                let Some(entry) = self.lock().requests.remove(&id) else {
+                    log::debug!(
+                        "{}: dropped a response to {id}: late, double or unknown",
+                        self.server
+                    );
+                    return;
+                };
+                let _ = entry.sender.send(Delivery::Reply(id, message));
+            }
+            Kind::Request { id, method } => self.answer(id, method),
+            Kind::Notification { method } => {
+                let method = method.clone();
+                self.notify(&method, message, via);
+            }
+        }
+    }
+
+    /// Answers a server's request at once. Whoever reads runs no user code and never blocks.
+    fn answer(&self, id: &str, method: &str) {
+        if self.is_modern.load(Ordering::Acquire) {
+            log::warn!("{}: dropped a request {method:?}: this era has none", self.server);
+            return;
+        }
+        let response = match method {
+            "ping" => envelope::empty_result(id),
+            _ => envelope::error_response(id, -32601, "this client does not have that method"),
+        };
+        self.post_aside(response, "(response)");
+    }
+
+    fn notify(&self, method: &str, message: Message, via: Option<u64>) {
+        let target = match method {
+            "notifications/progress" => self.progress_target(&message),
+            "notifications/message" => self.log_target(via),
+            _ => None,
+        };
+        if target.is_none() && method == "notifications/progress" {
+            log::debug!("{}: dropped progress of no request of ours", self.server);
+            return;
+        }
+        if target.is_none() && !self.dispatcher.has_listener() {
+            log::debug!("{}: nobody listens for {method}", self.server);
+            return;
+        }
+        let Some(notice) = Notice::hold(message, &self.held, self.limits.message) else {
+            log::warn!("{}: dropped {method}: too many bytes wait for listeners", self.server);
+            return;
+        };
+        let taken = match target {
+            Some(sender) if sender.len() >= self.limits.notifications => false,
+            Some(sender) => sender.send(Delivery::Notice(notice)).is_ok(),
+            None => self.dispatcher.dispatch(notice),
+        };
+        if !taken {
+            log::warn!("{}: dropped {method}: too many wait for their listener", self.server);
+        }
+    }
+
+    /// A progress token is the id of the request it was sent with.
+    fn progress_target(&self, message: &Message) -> Option<Sender<Delivery>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Params {
+            progress_token: ProgressToken,
+        }
+        let Params { progress_token } = message.parse().ok()?;
+        let ProgressToken::Number(id) = progress_token else { return None };
+        let pending = self.lock();
+        let entry = pending.requests.get(&u64::try_from(id).ok()?)?;
+        entry.interest.progress.then(|| entry.sender.clone())
+    }
+
+    /// A log message does not name its request: it belongs to the one on whose exchange it came,
+    /// or to the only one that asked for any.
+    fn log_target(&self, via: Option<u64>) -> Option<Sender<Delivery>> {
+        let pending = self.lock();
+        let entry = match via {
+            Some(via) => pending.requests.get(&via)?,
+            None if pending.requests.len() == 1 => pending.requests.values().next()?,
+            None => return None,
+        };
+        entry.interest.log.then(|| entry.sender.clone())
+    }
+}
+
+impl Inbox for Router {
+    fn message(&self, text: Vec<u8>, via: Option<u64>) {
+        let size = text.len();
+        log::trace!("{}: <- {}", self.server, String::from_utf8_lossy(&text));
+        match Message::scan(text) {
+            Ok(Scanned::One(message)) => self.route(message, via),
+            Ok(Scanned::Batch(_)) if self.is_modern.load(Ordering::Acquire) => {
+                log::warn!("{}: dropped a batch: this era has none", self.server);
+            }
+            Ok(Scanned::Batch(messages)) => {
+                for message in messages {
+                    match message {
+                        Ok(message) => self.route(message, via),
+                        Err(why) => log::warn!("{}: skipped part of a batch: {why}", self.server),
+                    }
+                }
+            }
+            Err(why) => log::warn!("{}: skipped a line of {size} bytes: {why}", self.server),
+        }
+    }
+
+    fn ended(&self, scope: Option<u64>, why: Error) {
+        let why = why.server(&self.server);
+        let Some(id) = scope else { return self.end(why) };
+        if let Some(entry) = self.lock().requests.remove(&id) {
+            let _ = entry.sender.send(Delivery::Failed(id, why));
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Threads that somebody waits for.
+
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, JoinHandle, ThreadId};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use crate::deadline::Deadline;
+
+/// A set of named threads that can be joined by a deadline, which `std`'s handles cannot.
+#[derive(Default)]
+pub(crate) struct Threads(Mutex<Vec<Running>>);
+
+struct Running {
+    id: ThreadId,
+    handle: JoinHandle<()>,
+    /// Disconnected once the thread has ended, a panic included.
+    ended: Receiver<()>,
+}
+
+impl Threads {
+    pub(crate) fn spawn(
+        &self,
+        name: &str,
+        run: impl FnOnce() + Send + 'static,
+    ) -> io::Result<ThreadId> {
+        let (alive, ended) = crossbeam_channel::bounded(0);
+        let handle = thread::Builder::new().name(name.into()).spawn(move || {
+            let _alive = alive;
+            run();
+        })?;
+        let id = handle.thread().id();
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|thread| !thread.handle.is_finished());
+        running.push(Running { id, handle, ended });
+        Ok(id)
+    }
+
+    /// Waits for all of them, except the one this runs on. Returns whether all have ended.
+    pub(crate) fn join(&self, until: Deadline) -> bool {
+        let running = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut all = true;
+        for thread in running {
+            if thread.id == thread::current().id() {
+                continue;
+            }
+            match thread.ended.recv_deadline(until.instant()) {
+                // A panic was printed when it happened, and what the thread held is gone with it.
+                Err(RecvTimeoutError::Disconnected) => drop(thread.handle.join()),
+                _ => all = false,
+            }
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn waits_for_what_ends_and_not_for_what_does_not() {
+        let threads = Threads::default();
+        let (release, held) = crossbeam_channel::bounded::<()>(0);
+        threads.spawn("ends", || ()).unwrap();
+        assert!(threads.join(Deadline::after(Duration::from_secs(30))));
+        threads.spawn("stays", move || assert!(held.recv().is_err())).unwrap();
+        assert!(!threads.join(Deadline::after(Duration::ZERO)));
+        drop(release);
+    }
+}

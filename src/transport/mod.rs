@@ -1,0 +1,164 @@
+//! How messages travel: one trait, and the ways a server can be reached.
+//!
+//! A transport carries messages and knows nothing of what they mean. The caller's waiting thread
+//! is lent to it: [`Transport::next`] may use it to carry the caller's own exchange.
+
+#[cfg(feature = "http")]
+pub(crate) mod http;
+pub(crate) mod lines;
+pub(crate) mod memory;
+pub(crate) mod stdio;
+pub(crate) mod stream;
+
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::deadline::Deadline;
+use crate::error::{Error, Result};
+use crate::protocol::ProtocolVersion;
+use crate::protocol::envelope::Message;
+
+/// Sets a transport going that hands what comes in to the inbox. Called again, it makes another
+/// connection to the same server.
+pub(crate) type Connect =
+    dyn Fn(Arc<dyn Inbox>, Deadline) -> Result<Arc<dyn Transport>> + Send + Sync;
+
+/// One connection to one server.
+pub(crate) trait Transport: Send + Sync {
+    /// Sets one message on its way. Never blocks: what cannot leave at once waits in a queue.
+    fn post(&self, message: Outgoing<'_>) -> Result<()>;
+
+    /// The next thing for `slot`, or `None` when `until` has passed. Meanwhile the caller's thread
+    /// may carry the exchange of its request; it holds no role and no lock once this returns.
+    fn next(&self, _id: u64, slot: &Slot, until: Deadline) -> Option<Delivery> {
+        slot.receive(until)
+    }
+
+    /// The caller has left its request: says what became of the request and what is owed.
+    fn abandon(&self, id: u64) -> Abandoned;
+
+    /// What can be asked about the connection.
+    fn facts(&self) -> Facts;
+
+    /// Ends everything by `until` and reports. Called once.
+    fn close(&self, until: Deadline) -> CloseReport;
+}
+
+/// One message on its way out.
+pub(crate) struct Outgoing<'a> {
+    /// One JSON text without line breaks.
+    pub(crate) json: Vec<u8>,
+    /// The id, if it is a request.
+    pub(crate) id: Option<u64>,
+    pub(crate) method: &'a str,
+    /// What the request is about: the tool, the prompt or the resource.
+    pub(crate) name: Option<&'a str>,
+    /// The revision the message is written in, once one is agreed on or assumed.
+    pub(crate) version: Option<ProtocolVersion>,
+    /// The caller waits for the reply right away: its thread may carry the exchange.
+    pub(crate) waits: bool,
+    pub(crate) until: Deadline,
+}
+
+/// What became of a request whose caller left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Abandoned {
+    /// It never left this program.
+    Unsent,
+    /// The server may have it, and is owed a `notifications/cancelled`.
+    Notify,
+    /// The server learns it from the transport.
+    #[cfg_attr(not(feature = "http"), allow(dead_code))]
+    Told,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    /// The server has written something, whatever it was.
+    pub(crate) has_spoken: bool,
+    /// Only the modern era can be spoken over this transport.
+    pub(crate) modern_only: bool,
+}
+
+/// How a connection ended, as reported by [`Client::close`](crate::Client::close).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CloseReport {
+    /// How the server's process ended; `None` if there was none or it is not known.
+    pub exit_status: Option<ExitStatus>,
+    /// The server did not end by itself within its time and was ended by force.
+    pub forced: bool,
+    /// Something did not end within its time and was left behind: a callback of this program, a
+    /// byte stream that cannot be interrupted, or the system's resolver.
+    pub left_behind: bool,
+}
+
+/// Where a session receives: the single entrance. Never blocks, runs no user code.
+pub(crate) trait Inbox: Send + Sync {
+    /// One message, as text. `via` is the request on whose own exchange it came, if it did.
+    fn message(&self, text: Vec<u8>, via: Option<u64>);
+
+    /// The exchange of one request (`Some`) or the whole connection (`None`) has ended.
+    fn ended(&self, scope: Option<u64>, why: Error);
+}
+
+/// What reaches a waiting caller.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// The response to the request with this id.
+    Reply(u64, Message),
+    /// A notification that belongs to the call.
+    Notice(Notice),
+    /// The request will not be answered.
+    Failed(u64, Error),
+}
+
+/// A notification that waits for its listener. Together they have a limit in bytes.
+#[derive(Debug)]
+pub(crate) struct Notice {
+    message: Message,
+    held: Arc<AtomicUsize>,
+}
+
+impl Notice {
+    /// `None` if too much waits already.
+    pub(crate) fn hold(message: Message, held: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
+        let before = held.fetch_add(message.len(), Ordering::Relaxed);
+        let notice = Self { message, held: held.clone() };
+        (before == 0 || before.saturating_add(notice.message.len()) <= limit).then_some(notice)
+    }
+
+    pub(crate) fn message(&self) -> &Message {
+        &self.message
+    }
+}
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.message.len(), Ordering::Relaxed);
+    }
+}
+
+/// Where a caller receives what belongs to its requests.
+pub(crate) struct Slot {
+    sender: Sender<Delivery>,
+    receiver: Receiver<Delivery>,
+}
+
+impl Slot {
+    pub(crate) fn new() -> Self {
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        Self { sender, receiver }
+    }
+
+    pub(crate) fn sender(&self) -> Sender<Delivery> {
+        self.sender.clone()
+    }
+
+    pub(crate) fn receive(&self, until: Deadline) -> Option<Delivery> {
+        self.receiver.recv_deadline(until.instant()).ok()
+    }
+}

@@ -1,0 +1,140 @@
+//! A server as a child process: messages as lines on its stdin and stdout.
+//!
+//! Three threads serve the three pipes. They end because the pipes do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{Limits, Timeouts};
+use crate::process::{CommandLine, Pipes, Process, StderrTail};
+use crate::threads::Threads;
+use crate::transport::lines::{self, Outbox};
+use crate::transport::{Abandoned, CloseReport, Connect, Facts, Inbox, Outgoing, Transport};
+
+struct Stdio {
+    process: Arc<Process>,
+    outbox: Arc<Outbox>,
+    has_spoken: Arc<AtomicBool>,
+    threads: Threads,
+    timeouts: Timeouts,
+}
+
+/// A way to start the server, as often as needed.
+pub(crate) fn connect(line: CommandLine, limits: Limits, timeouts: Timeouts) -> Box<Connect> {
+    Box::new(move |inbox, _| {
+        let transport: Arc<dyn Transport> = Stdio::start(&line, &limits, &timeouts, inbox)?;
+        Ok(transport)
+    })
+}
+
+impl Stdio {
+    fn start(
+        line: &CommandLine,
+        limits: &Limits,
+        timeouts: &Timeouts,
+        inbox: Arc<dyn Inbox>,
+    ) -> Result<Arc<Self>> {
+        let (process, Pipes { stdin, stdout, stderr }) = Process::spawn(line)?;
+        log::debug!("{}: started, process {}", line.name(), process.id());
+        let transport = Arc::new(Self {
+            process: Arc::new(process),
+            outbox: Arc::new(Outbox::new(limits.outgoing)),
+            has_spoken: Arc::default(),
+            threads: Threads::default(),
+            timeouts: timeouts.clone(),
+        });
+        let started = transport.start_threads(line, limits, inbox, stdin, stdout, stderr);
+        if let Err(error) = started {
+            transport.close(Deadline::after(Duration::ZERO));
+            return Err(Error::new(ErrorKind::Unreachable, format!("no thread for it: {error}")));
+        }
+        Ok(transport)
+    }
+
+    fn start_threads(
+        &self,
+        line: &CommandLine,
+        limits: &Limits,
+        inbox: Arc<dyn Inbox>,
+        stdin: std::process::ChildStdin,
+        stdout: std::process::ChildStdout,
+        stderr: std::process::ChildStderr,
+    ) -> std::io::Result<()> {
+        let outbox = self.outbox.clone();
+        self.threads.spawn("umcp-writer", move || lines::write(&outbox, stdin))?;
+
+        let tail = Arc::new(StderrTail::new(limits.stderr_tail));
+        let (draining, drained) = crossbeam_channel::bounded::<()>(0);
+        let (kept, spoken, name) = (tail.clone(), self.has_spoken.clone(), line.name());
+        self.threads.spawn("umcp-stderr", move || {
+            let _draining = draining;
+            kept.drain(stderr, &name, || spoken.store(true, Ordering::Relaxed));
+        })?;
+
+        let (process, outbox, spoken) =
+            (self.process.clone(), self.outbox.clone(), self.has_spoken.clone());
+        let message_limit = limits.message;
+        self.threads.spawn("umcp-reader", move || {
+            let why = lines::read(stdout, &*inbox, message_limit, || {
+                spoken.store(true, Ordering::Relaxed);
+            });
+            // A server that ends closes its pipes first; what it has to say for itself follows
+            // at once, or never.
+            const LAST_WORDS: Duration = Duration::from_millis(500);
+            let until = Deadline::after(LAST_WORDS);
+            let status = if why.is_none() { process.wait(until) } else { process.status() };
+            if status.is_some() {
+                let _ = drained.recv_deadline(until.instant());
+            }
+            outbox.discard();
+            let error = why.unwrap_or_else(|| match status {
+                Some(status) => {
+                    Error::new(ErrorKind::Disconnected, format!("the server ended ({status})"))
+                        .hint("Its stderr may say why; run its command by hand to see")
+                }
+                None => Error::new(
+                    ErrorKind::Disconnected,
+                    "the server closed its stdout but still runs",
+                )
+                .hint("It cannot be used any more; open a new client"),
+            });
+            inbox.ended(None, error.exit(status, &tail.text()));
+        })?;
+        Ok(())
+    }
+}
+
+impl Transport for Stdio {
+    fn post(&self, message: Outgoing<'_>) -> Result<()> {
+        self.outbox.post(message)
+    }
+
+    fn abandon(&self, id: u64) -> Abandoned {
+        self.outbox.abandon(id)
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { has_spoken: self.has_spoken.load(Ordering::Relaxed), modern_only: false }
+    }
+
+    /// STDIO-11: end of stdin, then SIGTERM, then SIGKILL, each after a grace.
+    fn close(&self, until: Deadline) -> CloseReport {
+        let step = |grace: Duration| Deadline::after(grace).min(until);
+        self.outbox.close();
+        let mut status = self.process.wait(step(self.timeouts.close_grace));
+        let forced = status.is_none();
+        if status.is_none() {
+            // The writer may hold stdin open over what the server never read.
+            self.outbox.discard();
+            self.process.terminate();
+            status = self.process.wait(step(self.timeouts.kill_grace));
+        }
+        let exit_status = status.or_else(|| self.process.kill());
+        const PIPES_END: Duration = Duration::from_secs(1);
+        let left_behind = !self.threads.join(Deadline::after(PIPES_END));
+        CloseReport { exit_status, forced, left_behind }
+    }
+}

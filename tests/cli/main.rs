@@ -1,0 +1,1 @@
+//! The `umcp` command, as a shell sees it.

@@ -1,0 +1,1 @@
+//! umcp against other people's servers.

@@ -1,0 +1,13 @@
+//! Tests of the library through its public API, in one binary. They need nothing but this
+//! package: peers are in memory, or the example server as a process.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod common;
