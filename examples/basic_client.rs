@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --example basic_client
+//! cargo run --example basic_client -- npx -y @modelcontextprotocol/server-everything
 //! RUST_LOG=umcp=debug cargo run --example basic_client      # shows the conversation
 //! ```
 
@@ -16,11 +17,14 @@ fn main() -> umcp::Result<()> {
     let server = client.server_info().map_or("a server without a name", |info| &info.name);
     println!("connected to {server}, which speaks MCP {}", client.protocol_version());
 
-    for tool in client.list_tools()? {
+    let tools = client.list_tools()?;
+    for tool in &tools {
         println!("  {:<14} {}", tool.name, tool.description.as_deref().unwrap_or(""));
     }
 
-    let sum = client.call_tool("add", json!({ "a": 2, "b": 3 }))?.into_result()?;
-    println!("2 + 3 = {}", sum.text());
+    if tools.iter().any(|tool| tool.name == "add") {
+        let sum = client.call_tool("add", json!({ "a": 2, "b": 3 }))?.into_result()?;
+        println!("2 + 3 = {}", sum.text());
+    }
     Ok(())
 }

@@ -134,8 +134,9 @@ impl Error {
         let message =
             format!("the server answered with error {}: {}", rpc.code, said(&rpc.message));
         Self::new(ErrorKind::Rpc, message).change(|inner| {
+            // Refused before it was looked at: headers, a missing capability, the version.
+            inner.may_have_run = !matches!(rpc.code, -32022..=-32020);
             inner.rpc = Some(rpc);
-            inner.may_have_run = true;
         })
     }
 

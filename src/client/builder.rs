@@ -92,8 +92,7 @@ impl ClientBuilder {
         let listener = self.on_notification.map(|listen| {
             let client = client.clone();
             let listener: Arc<Listener> = Arc::new(move |message| {
-                // Before `open` has returned there is no client, and after its end none either.
-                let Some(inner) = client.wait().upgrade() else { return };
+                let Some(inner) = client.get().and_then(Weak::upgrade) else { return };
                 let Some(notification) = Notification::new(message) else { return };
                 listen(&notification, &Context::new(&Client { inner }));
             });
@@ -109,10 +108,11 @@ impl ClientBuilder {
             cancel: self.cancel,
             listener,
         };
-        let opened = Session::open(&*connect, opening);
-        let inner = opened.map(|session| Arc::new(Inner { session, server }));
-        let _ = client.set(inner.as_ref().map_or_else(|_| Weak::new(), Arc::downgrade));
-        inner.map(|inner| Client { inner })
+        let session = Session::open(&*connect, opening)?;
+        let inner = Arc::new(Inner { session, server });
+        let _ = client.set(Arc::downgrade(&inner));
+        inner.session.release_listener();
+        Ok(Client { inner })
     }
 }
 

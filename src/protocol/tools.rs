@@ -2,7 +2,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result, said};
 
 use super::{CacheScope, ContentBlock, Icon, InputResponses, RawJson, TaskAugmentation, lenient};
 
@@ -289,7 +289,7 @@ impl CallToolResult {
     /// # Errors
     ///
     /// [`Protocol`](ErrorKind::Protocol) if the tool returned none, or one that is not a `T`.
-    pub fn structured<T: DeserializeOwned>(&self) -> crate::Result<T> {
+    pub fn structured<T: DeserializeOwned>(&self) -> Result<T> {
         let structured = self.structured_content.as_ref().ok_or_else(|| {
             Error::new(ErrorKind::Protocol, "the tool returned no structured content").ran(true)
         })?;
@@ -305,11 +305,11 @@ impl CallToolResult {
     ///
     /// [`Tool`](ErrorKind::Tool), with the beginning of the tool's text as its message. To keep
     /// the whole result, look at `is_error` instead.
-    pub fn into_result(self) -> crate::Result<Self> {
+    pub fn into_result(self) -> Result<Self> {
         if !self.is_error {
             return Ok(self);
         }
-        let text = crate::error::said(&self.text());
+        let text = said(&self.text());
         let text = if text.is_empty() { "the tool reported an error" } else { &text };
         Err(Error::new(ErrorKind::Tool, text).ran(true))
     }

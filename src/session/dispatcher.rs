@@ -1,9 +1,10 @@
 //! Notifications that belong to no call, handed to the program's listener one after the other.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 
 use crate::deadline::Deadline;
 use crate::protocol::envelope::Message;
@@ -14,30 +15,42 @@ use crate::transport::Notice;
 pub(crate) type Listener = dyn Fn(&Message) + Send + Sync;
 
 /// One thread, so that order is kept, and not the one that reads, so that the listener may call
-/// the client. It starts with the first notification.
+/// the client. It starts with the first notification after there is a client to call.
 pub(crate) struct Dispatcher {
     listener: Option<Arc<Listener>>,
-    limit: usize,
     queue: Mutex<Queue>,
     closed: Arc<AtomicBool>,
     threads: Threads,
 }
 
-enum Queue {
-    Idle,
-    Running(Sender<Notice>),
-    Closed,
+struct Queue {
+    /// `None` once closed.
+    sender: Option<Sender<Notice>>,
+    /// Taken by the thread when it starts.
+    receiver: Option<Receiver<Notice>>,
+    is_released: bool,
+    thread: Option<ThreadId>,
 }
 
 impl Dispatcher {
     pub(crate) fn new(listener: Option<Arc<Listener>>, limit: usize) -> Self {
+        let (sender, receiver) = crossbeam_channel::bounded(limit.max(1));
+        let queue = Queue {
+            sender: Some(sender),
+            receiver: Some(receiver),
+            is_released: false,
+            thread: None,
+        };
         Self {
             listener,
-            limit,
-            queue: Mutex::new(Queue::Idle),
+            queue: Mutex::new(queue),
             closed: Arc::default(),
             threads: Threads::default(),
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn has_listener(&self) -> bool {
@@ -46,35 +59,53 @@ impl Dispatcher {
 
     /// Returns whether the notice was taken. Never blocks.
     pub(crate) fn dispatch(&self, notice: Notice) -> bool {
-        let Some(listener) = &self.listener else { return false };
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Queue::Idle = *queue {
-            let (sender, notices) = crossbeam_channel::bounded::<Notice>(self.limit.max(1));
-            let (listener, closed) = (listener.clone(), self.closed.clone());
-            let run = move || {
-                for notice in notices {
-                    if closed.load(Ordering::Acquire) {
-                        break;
-                    }
-                    listener(notice.message());
+        let mut queue = self.lock();
+        let taken = queue.sender.as_ref().is_some_and(|sender| sender.try_send(notice).is_ok());
+        self.start(&mut queue);
+        taken
+    }
+
+    /// The listener may run from now on: there is a client for it to call.
+    pub(crate) fn release(&self) {
+        let mut queue = self.lock();
+        queue.is_released = true;
+        self.start(&mut queue);
+    }
+
+    fn start(&self, queue: &mut Queue) {
+        let Some(listener) = &self.listener else { return };
+        let is_due = queue.is_released && queue.sender.as_ref().is_some_and(|s| !s.is_empty());
+        if !is_due {
+            return;
+        }
+        let Some(notices) = queue.receiver.take() else { return };
+        let (listener, closed) = (listener.clone(), self.closed.clone());
+        let run = move || {
+            for notice in notices {
+                if closed.load(Ordering::Acquire) {
+                    break;
                 }
-            };
-            if let Err(error) = self.threads.spawn("umcp-notifications", run) {
-                log::warn!("no thread for notifications: {error}");
-                return false;
+                listener(notice.message());
             }
-            *queue = Queue::Running(sender);
+        };
+        match self.threads.spawn("umcp-notifications", run) {
+            Ok(thread) => queue.thread = Some(thread),
+            Err(error) => log::warn!("no thread for notifications: {error}"),
         }
-        match &*queue {
-            Queue::Running(sender) => sender.try_send(notice).is_ok(),
-            _ => false,
-        }
+    }
+
+    /// Whether this is running inside the listener.
+    pub(crate) fn is_this_thread(&self) -> bool {
+        self.lock().thread == Some(thread::current().id())
     }
 
     /// Drops what waits and joins the thread, unless this runs on it. Returns whether it ended.
     pub(crate) fn close(&self, until: Deadline) -> bool {
         self.closed.store(true, Ordering::Release);
-        *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = Queue::Closed;
+        let mut queue = self.lock();
+        queue.sender = None;
+        queue.receiver = None;
+        drop(queue);
         self.threads.join(until)
     }
 }

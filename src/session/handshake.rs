@@ -184,7 +184,11 @@ impl<'o> Attempt<'o> {
     }
 
     fn next(&self, id: u64, until: Deadline) -> Result<Option<Delivery>> {
-        Ok(self.router.transport()?.next(id, &self.slot, until))
+        let delivery = self.router.transport()?.next(id, &self.slot, until);
+        if let Some(Delivery::Reply(id, reply)) = &delivery {
+            log::debug!("{}: <- reply to {id} ({} bytes)", self.opening.server, reply.len());
+        }
+        Ok(delivery)
     }
 
     /// ERA-12: opens with `server/discover`, and does what its answer or silence says.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result, RpcError};
+use crate::error::{Error, ErrorKind, Result, RpcError, said};
 use crate::limits::{Limits, Timeouts};
 use crate::protocol::meta::SenderMeta;
 use crate::protocol::{
@@ -163,6 +163,11 @@ impl Session {
         }
     }
 
+    /// There is a client now, for listeners to call.
+    pub(crate) fn release_listener(&self) {
+        self.router.release_listener();
+    }
+
     /// Ends the connection and all that belongs to it, within its bound. Idempotent.
     pub(crate) fn close(&self) -> CloseReport {
         self.router.close(close_by(&self.opening.timeouts))
@@ -186,7 +191,7 @@ impl fmt::Debug for Session {
 fn no_common_version(theirs: &[String], pin: Pin) -> Error {
     let ours: Vec<_> =
         ProtocolVersion::ALL.iter().filter(|v| pin.allows(**v)).map(|v| v.as_str()).collect();
-    let theirs = crate::error::said(&theirs.join(", "));
+    let theirs = said(&theirs.join(", "));
     Error::new(
         ErrorKind::Protocol,
         format!(

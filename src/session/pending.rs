@@ -50,6 +50,10 @@ pub(crate) struct PendingRequest<'a> {
     /// Versions the request was sent again with, after the server refused another.
     retried: Vec<ProtocolVersion>,
     waits: bool,
+    /// The reply, or what came instead, has been returned.
+    is_over: bool,
+    /// What is being put into the slot has been waited for.
+    is_overdue: bool,
 }
 
 impl<'a> PendingRequest<'a> {
@@ -71,6 +75,8 @@ impl<'a> PendingRequest<'a> {
             progress: f64::NEG_INFINITY,
             retried: Vec::new(),
             waits,
+            is_over: false,
+            is_overdue: false,
         };
         pending.send().map_err(|error| pending.explain(error))?;
         Ok(pending)
@@ -132,6 +138,16 @@ impl<'a> PendingRequest<'a> {
 
     /// Waits until `until` at most, for the reply or whatever ends the request before it.
     pub(crate) fn wait(&mut self, until: Option<Deadline>) -> Option<Result<Message>> {
+        if self.is_over {
+            let error = Error::new(ErrorKind::InvalidInput, "the result was returned already");
+            return Some(Err(self.explain(error)));
+        }
+        let end = self.wait_for_end(until)?;
+        self.is_over = true;
+        Some(end.map_err(|error| self.explain(error)))
+    }
+
+    fn wait_for_end(&mut self, until: Option<Deadline>) -> Option<Result<Message>> {
         loop {
             let (end, clock, set_to) = self.clocks.next();
             let limit = until.map_or(end, |until| until.min(end));
@@ -143,27 +159,27 @@ impl<'a> PendingRequest<'a> {
                 Some(Delivery::Notice(notice)) => self.notice(&notice),
                 Some(Delivery::Reply(id, reply)) if id == self.id => {
                     self.log_reply(&reply);
-                    match self.outcome(reply) {
-                        Some(outcome) => return Some(outcome.map_err(|e| self.explain(e))),
-                        None => continue,
+                    if let Some(outcome) = self.outcome(reply) {
+                        return Some(outcome);
                     }
                 }
-                Some(Delivery::Failed(id, error)) if id == self.id => {
-                    return Some(Err(self.explain(error)));
-                }
+                Some(Delivery::Failed(id, error)) if id == self.id => return Some(Err(error)),
                 Some(_) => {}
-                None if end.has_passed() => return self.time_out(clock, set_to),
+                None if end.has_passed() => match self.time_out(clock, set_to) {
+                    Some(error) => return Some(Err(error)),
+                    None => self.wait_for_what_is_coming(),
+                },
                 None => return None,
             }
         }
     }
 
-    fn time_out(&mut self, clock: Clock, set_to: Duration) -> Option<Result<Message>> {
-        let Some(ran) = self.session.router.withdraw(self.id, "timed out") else {
-            // The reply, or what ended the request, is just being put into the slot.
-            const AT_ONCE: Duration = Duration::from_secs(1);
-            self.clocks.extend(AT_ONCE);
-            return self.wait(None);
+    /// Leaves the request, or returns `None` if its reply, or what ended it, came just now.
+    fn time_out(&mut self, clock: Clock, set_to: Duration) -> Option<Error> {
+        let ran = match self.session.router.withdraw(self.id, "timed out") {
+            Some(ran) => ran,
+            None if self.is_overdue => true,
+            None => return None,
         };
         let (clock, advice) = match clock {
             Clock::Timeout => ("timeout", "Raise `timeout`, or let progress restart it"),
@@ -173,8 +189,13 @@ impl<'a> PendingRequest<'a> {
             true => format!("no reply within {set_to:?} (`{clock}`); the server was told to stop"),
             false => format!("not sent within {set_to:?} (`{clock}`): the server does not read"),
         };
-        let error = Error::new(ErrorKind::Timeout, message).hint(advice).ran(ran);
-        Some(Err(self.explain(error)))
+        Some(Error::new(ErrorKind::Timeout, message).hint(advice).ran(ran))
+    }
+
+    fn wait_for_what_is_coming(&mut self) {
+        const AT_ONCE: Duration = Duration::from_secs(1);
+        self.is_overdue = true;
+        self.clocks.extend(AT_ONCE);
     }
 
     /// The reply as a result, or `None` if the request was sent again.

@@ -30,6 +30,7 @@ pub(crate) struct Router {
     /// Bytes of notifications that wait for a listener.
     held: Arc<AtomicUsize>,
     dispatcher: Dispatcher,
+    is_closing: AtomicBool,
     report: OnceLock<CloseReport>,
 }
 
@@ -65,6 +66,7 @@ impl Router {
             dispatcher: Dispatcher::new(listener, limits.notifications),
             limits,
             held: Arc::default(),
+            is_closing: AtomicBool::new(false),
             report: OnceLock::new(),
         }
     }
@@ -157,28 +159,35 @@ impl Router {
         pending.ended = Some(why.clone());
         let requests = std::mem::take(&mut pending.requests);
         drop(pending);
-        log::debug!("{}: {why}", self.server);
+        log::debug!("{why}");
         for (id, entry) in requests {
             let sent = self.transport().is_ok_and(|t| t.abandon(id) != Abandoned::Unsent);
             let _ = entry.sender.send(Delivery::Failed(id, why.clone().ran(sent)));
         }
     }
 
+    /// There is a client now, for listeners to call.
+    pub(crate) fn release_listener(&self) {
+        self.dispatcher.release();
+    }
+
     /// Ends the connection and waits for its threads. Idempotent: the first report stands.
     pub(crate) fn close(&self, until: Deadline) -> CloseReport {
-        self.end(
-            Error::new(ErrorKind::Closed, "the client was closed by this program")
-                .server(&self.server),
-        );
-        let close = || {
-            let mut report = match self.transport() {
-                Ok(transport) => transport.close(until),
-                Err(_) => CloseReport::default(),
+        if self.is_closing.swap(true, Ordering::AcqRel) {
+            // Who closes waits for the listener; the listener must not wait for them.
+            return match self.report.get() {
+                None if self.dispatcher.is_this_thread() => CloseReport::default(),
+                _ => self.report.wait().clone(),
             };
-            report.left_behind |= !self.dispatcher.close(until);
-            report
+        }
+        let closed = "the client was closed by this program";
+        self.end(Error::new(ErrorKind::Closed, closed).server(&self.server));
+        let mut report = match self.transport() {
+            Ok(transport) => transport.close(until),
+            Err(_) => CloseReport::default(),
         };
-        self.report.get_or_init(close).clone()
+        report.left_behind |= !self.dispatcher.close(until);
+        self.report.get_or_init(|| report).clone()
     }
 
     fn route(&self, message: Message, via: Option<u64>) {

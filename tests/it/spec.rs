@@ -1,0 +1,99 @@
+//! The table from items of the protocol's rules to the tests that prove them: `tests/spec.md`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every MUST and MUST NOT of the sections that this version of umcp implements.
+const REQUIRED: &[&str] = &[
+    // Eras and versions
+    "ERA-4", "ERA-14", "ERA-15", "ERA-16", "ERA-45", "ERA-46", "ERA-48", "ERA-49", "ERA-52",
+    "ERA-53", "ERA-56",
+    // JSON-RPC
+    "RPC-1", "RPC-2", "RPC-3", "RPC-4", "RPC-5", "RPC-8", "RPC-11", "RPC-12", "RPC-15", "RPC-19",
+    "RPC-20", "RPC-21", "RPC-24", "RPC-31", "RPC-32", "RPC-33", "RPC-35", "RPC-37", "RPC-38",
+    "RPC-44",
+    // Per-request metadata
+    "META-1", "META-4", "META-9", "META-10", "META-12", "META-13", "META-16",
+    // stdio
+    "STDIO-17", "STDIO-19", "STDIO-20", "STDIO-25", "STDIO-28",
+    // Methods
+    "METH-1", "METH-4", "METH-5", "METH-7", "TOOL-1", "PROM-2", "COMP-4",
+    // Cancellation and progress
+    "CANCEL-2", "CANCEL-4", "CANCEL-5", "CANCEL-6", "CANCEL-7", "PROG-1", "PROG-5",
+];
+
+fn package() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The table's rows: an item, and its tests or who else bears the duty.
+fn rows() -> Vec<(String, String)> {
+    let table = fs::read_to_string(package().join("tests/spec.md")).unwrap();
+    let row = |line: &str| {
+        let mut cells = line.strip_prefix("| ")?.strip_suffix(" |")?.splitn(2, " | ");
+        let item = cells.next()?.to_owned();
+        let is_item = item.contains('-') && item.chars().next()?.is_ascii_uppercase();
+        is_item.then_some((item, cells.next()?.to_owned()))
+    };
+    table.lines().filter_map(row).collect()
+}
+
+/// `era::a_name` is in `tests/it/era.rs`, `protocol::meta::a_name` in `src/protocol/meta.rs`.
+fn file_of(test: &str) -> PathBuf {
+    let (module, _) = test.rsplit_once("::").unwrap_or_else(|| panic!("{test:?} has no module"));
+    match module.contains("::") {
+        false => package().join(format!("tests/it/{module}.rs")),
+        true => package().join(format!("src/{}.rs", module.replace("::", "/"))),
+    }
+}
+
+/// The comments above a test and in it, up to the next function.
+fn citations(source: &str, name: &str) -> Option<String> {
+    let lines: Vec<&str> = source.lines().collect();
+    let at = lines.iter().position(|line| line.contains(&format!("fn {name}(")))?;
+    let is_above = |line: &&&str| matches!(line.trim().get(..2), Some("//" | "#["));
+    let above = lines[..at].iter().rev().take_while(is_above);
+    let inside = lines[at + 1..].iter().take_while(|line| !line.contains("#[test]"));
+    Some(above.chain(inside).copied().collect::<Vec<_>>().join("\n"))
+}
+
+/// Whether the text names the item, and not only one whose number goes on.
+fn cites(text: &str, item: &str) -> bool {
+    text.match_indices(item).any(|(at, _)| {
+        !text[at + item.len()..].starts_with(|c: char| c.is_ascii_digit())
+            && !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric())
+    })
+}
+
+#[test]
+fn every_duty_is_in_the_table() {
+    let rows = rows();
+    for item in REQUIRED {
+        let count = rows.iter().filter(|(of, _)| of == item).count();
+        assert_eq!(count, 1, "{item} stands in {count} rows");
+    }
+}
+
+#[test]
+fn every_test_in_the_table_exists_and_cites_its_item() {
+    let mut wrong = Vec::new();
+    for (item, cell) in rows() {
+        let mut tests = cell.split('`').skip(1).step_by(2).peekable();
+        if tests.peek().is_none() {
+            assert!(cell.split(' ').count() > 5, "{item}: no test, and no sentence: {cell:?}");
+        }
+        for test in tests {
+            let path = file_of(test);
+            let name = test.rsplit("::").next().unwrap_or_default();
+            let source = fs::read_to_string(&path).unwrap_or_default();
+            match citations(&source, name) {
+                None => wrong.push(format!("{item}: there is no `{test}`")),
+                Some(text) if !cites(&text, &item) => {
+                    wrong.push(format!("{item}: `{test}` does not cite it"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
