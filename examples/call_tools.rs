@@ -12,7 +12,6 @@ mod support;
 use std::time::Duration;
 
 use serde::Deserialize;
-use umcp::protocol::InvalidBase64;
 use umcp::{Client, ContentBlock, ResourceContents, Result, json};
 
 fn main() -> Result<()> {
@@ -79,7 +78,7 @@ fn print(block: &ContentBlock) {
     }
 }
 
-fn size(bytes: std::result::Result<Vec<u8>, InvalidBase64>) -> String {
+fn size(bytes: umcp::Result<Vec<u8>>) -> String {
     match bytes {
         Ok(bytes) => format!("{} bytes", bytes.len()),
         Err(error) => error.to_string(),

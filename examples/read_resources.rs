@@ -56,7 +56,7 @@ fn print(result: &ReadResourceResult) {
     }
 }
 
-/// Fills in a template with one plain `{variable}`, with the second value the server proposes.
+/// Fills in a template with one plain `{variable}`, with what the server proposes for "2".
 fn fill_in(client: &Client, template: &str) -> Result<Option<String>> {
     let parts = template.split_once('{').and_then(|(before, rest)| {
         let (variable, after) = rest.split_once('}')?;
@@ -66,6 +66,6 @@ fn fill_in(client: &Client, template: &str) -> Result<Option<String>> {
     if client.capabilities().completions.is_none() {
         return Ok(None);
     }
-    let proposed = client.complete(CompletionReference::resource(template), variable, "")?;
-    Ok(proposed.values.get(1).map(|value| format!("{before}{value}{after}")))
+    let proposed = client.complete(CompletionReference::resource(template), variable, "2")?;
+    Ok(proposed.values.first().map(|value| format!("{before}{value}{after}")))
 }

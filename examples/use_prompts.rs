@@ -7,7 +7,7 @@
 
 mod support;
 
-use umcp::{Client, CompletionReference, ContentBlock, Prompt, Result};
+use umcp::{Client, CompletionReference, ContentBlock, ErrorKind, Prompt, Result};
 
 fn main() -> Result<()> {
     env_logger::init();
@@ -22,8 +22,15 @@ fn main() -> Result<()> {
         for (name, value) in &arguments {
             println!("  with {name} = {value}");
         }
-        for message in client.get_prompt(&prompt.name, arguments)?.messages {
-            println!("  {}: {}", message.role, describe(&message.content));
+        match client.get_prompt(&prompt.name, arguments) {
+            Ok(prompt) => {
+                for message in prompt.messages {
+                    println!("  {}: {}", message.role, describe(&message.content));
+                }
+            }
+            // A value that nobody proposed need not suit the server.
+            Err(error) if error.kind() == ErrorKind::Rpc => println!("  {error}"),
+            Err(error) => return Err(error),
         }
     }
     Ok(())

@@ -34,7 +34,7 @@ struct Inner {
     hint: Option<String>,
     server: Option<Arc<str>>,
     method: Option<Box<str>>,
-    what: Option<Box<str>>,
+    name: Option<Box<str>>,
     elapsed: Option<Duration>,
     rpc: Option<RpcError>,
     exit_status: Option<ExitStatus>,
@@ -70,7 +70,7 @@ pub enum ErrorKind {
     Protocol,
     /// Authorization is needed or was refused.
     Authorization,
-    /// The caller's configuration or arguments are wrong: fix them.
+    /// The caller's configuration or arguments are wrong, or a result was asked for twice: fix it.
     InvalidInput,
 }
 
@@ -119,7 +119,7 @@ impl Error {
             hint: None,
             server: None,
             method: None,
-            what: None,
+            name: None,
             elapsed: None,
             rpc: None,
             exit_status: None,
@@ -134,8 +134,8 @@ impl Error {
         let message =
             format!("the server answered with error {}: {}", rpc.code, said(&rpc.message));
         Self::new(ErrorKind::Rpc, message).change(|inner| {
-            // Refused before it was looked at: headers, a missing capability, the version.
-            inner.may_have_run = !matches!(rpc.code, -32022..=-32020);
+            // Refused before it began: no such method, headers, a missing capability, the version.
+            inner.may_have_run = !matches!(rpc.code, -32601 | -32022..=-32020);
             inner.rpc = Some(rpc);
         })
     }
@@ -154,13 +154,16 @@ impl Error {
         self.change(|inner| inner.server = Some(server.clone()))
     }
 
-    /// `what` is the method and, if it has one, what it was about.
-    pub(crate) fn call(self, method: &str, what: &str, elapsed: Duration) -> Self {
+    /// In which call, and of what: the tool, the prompt or the resource (`""` for none).
+    pub(crate) fn about(self, method: &str, name: &str) -> Self {
         self.change(|inner| {
             inner.method = Some(method.into());
-            inner.what = Some(said(what).into());
-            inner.elapsed = Some(elapsed);
+            inner.name = Some(said(name).into());
         })
+    }
+
+    pub(crate) fn after(self, elapsed: Duration) -> Self {
+        self.change(|inner| inner.elapsed = Some(elapsed))
     }
 
     pub(crate) fn source(self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
@@ -207,7 +210,8 @@ impl Error {
     /// Returns whether `resources/read` named a resource that does not exist.
     ///
     /// Servers say so with `-32602` or `-32002`. As `-32602` also means other things, only an
-    /// error of `resources/read` counts.
+    /// error of `resources/read` counts; a malformed URI is not told apart from a missing
+    /// resource.
     pub fn is_not_found(&self) -> bool {
         self.0.method.as_deref() == Some("resources/read")
             && self.rpc().is_some_and(|rpc| matches!(rpc.code, -32602 | -32002))
@@ -257,8 +261,12 @@ impl fmt::Display for Error {
         if let Some(server) = &inner.server {
             write!(f, "{server}: ")?;
         }
-        if let Some(what) = &inner.what {
-            write!(f, "{what}: ")?;
+        if let Some(method) = &inner.method {
+            let name = inner.name.as_deref().filter(|name| !name.is_empty());
+            match name {
+                Some(name) => write!(f, "{method} {name:?}: ")?,
+                None => write!(f, "{method}: ")?,
+            }
         }
         f.write_str(&inner.message)?;
         if let Some(hint) = &inner.hint {
@@ -275,13 +283,23 @@ impl fmt::Display for Error {
     }
 }
 
+/// The same story as `Display`, as it is what `main` prints of an error it returns; `{:#?}` shows
+/// the parts.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Error {{ kind: {:?}, ", self.0.kind)?;
-        if let Some(elapsed) = self.0.elapsed {
-            write!(f, "elapsed: {elapsed:?}, ")?;
+        if !f.alternate() {
+            return fmt::Display::fmt(self, f);
         }
-        write!(f, "may_have_run: {}, message: {:?} }}", self.0.may_have_run, self.to_string())
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("message", &self.0.message)
+            .field("server", &self.0.server)
+            .field("method", &self.0.method)
+            .field("name", &self.0.name)
+            .field("elapsed", &self.0.elapsed)
+            .field("may_have_run", &self.0.may_have_run)
+            .field("exit_status", &self.0.exit_status)
+            .finish_non_exhaustive()
     }
 }
 
@@ -321,7 +339,8 @@ mod tests {
         let error = Error::new(ErrorKind::Timeout, "timed out after 5 s")
             .hint("Raise `timeout`")
             .server(&"files".into())
-            .call("tools/call", "tools/call", Duration::from_secs(5));
+            .about("tools/call", "")
+            .after(Duration::from_secs(5));
         assert_eq!(error.to_string(), "files: tools/call: timed out after 5 s. Raise `timeout`");
         assert!(error.is_timeout());
         assert_eq!(error.server_name(), Some("files"));

@@ -22,8 +22,8 @@ pub use error::{Error, ErrorKind, Result, RpcError};
 pub use limits::{Limits, Timeouts};
 pub use protocol::{
     CallToolResult, Completion, CompletionReference, ContentBlock, Era, GetPromptResult,
-    LoggingLevel, Prompt, ProtocolVersion, RawJson, ReadResourceResult, Resource, ResourceContents,
-    ResourceTemplate, Tool,
+    Implementation, LogMessageParams, LoggingLevel, ProgressParams, Prompt, ProtocolVersion,
+    RawJson, ReadResourceResult, Resource, ResourceContents, ResourceTemplate, Role, Tool,
 };
 pub use session::CancelToken;
 pub use transport::CloseReport;

@@ -10,7 +10,6 @@
 
 #![allow(unreachable_pub, clippy::expect_used)]
 
-#[allow(dead_code)]
 pub mod server;
 
 use std::env;

@@ -28,7 +28,7 @@ const NAMES: [&str; 8] =
     ["Ada", "Alan", "Alonzo", "Barbara", "Dennis", "Donald", "Edsger", "Grace"];
 const STYLES: [&str; 3] = ["brief", "gentle", "strict"];
 /// A blue PNG of 4 × 4 pixels.
-const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAQAAAAECAIAAAAmkwkpAAAAEElEQVR42mMwTjsDRwzEcQA64hZR78rtAAAAABJRU5ErkJggg==";
+const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAQAAAAECAIAAAAmkwkpAAAAEElEQVR42mNQSLgARwzEcQAXUhUB3HDx5wAAAABJRU5ErkJggg==";
 /// A WAV of eight samples, mono, 8 bits, 8 kHz.
 const WAV: &str = "UklGRiwAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQgAAACAsNCwgFAwUA==";
 const HELLO: &str = "Hello from the example server.\n";

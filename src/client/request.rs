@@ -171,9 +171,8 @@ impl<'a, T: Reply> Request<'a, T> {
     fn send(self, waits: bool) -> Result<Pending<'a, T>> {
         let session = &self.client.inner.session;
         let terms = session.terms();
-        let method = self.request.method();
-        let explain =
-            |error: Error| error.server(session.server()).call(method, method, Duration::ZERO);
+        let (method, name) = (self.request.method(), self.request.name().unwrap_or_default());
+        let explain = |error: Error| error.server(session.server()).about(method, name);
         if let Some(problem) = self.problem {
             return Err(explain(problem));
         }
@@ -335,9 +334,11 @@ impl<T: Reply> Pending<'_, T> {
                 return Err(problem(ErrorKind::Protocol, text));
             }
         }
-        parsed.map(|(result, _)| result).map_err(|error| {
+        let (mut result, _) = parsed.map_err(|error| {
             problem(ErrorKind::Protocol, format!("the server's result is malformed: {error}"))
-        })
+        })?;
+        result.came_from(self.request.server(), self.request.name());
+        Ok(result)
     }
 }
 
@@ -368,12 +369,17 @@ pub trait Reply: sealed::Read {}
 impl<T: sealed::Read> Reply for T {}
 
 mod sealed {
+    use std::sync::Arc;
+
     use super::{Body, Message, RawJson, result_type};
 
     pub trait Read: Sized {
         #[doc(hidden)]
         #[allow(private_interfaces)]
         fn read(reply: &Message) -> serde_json::Result<(Self, Option<String>)>;
+
+        #[doc(hidden)]
+        fn came_from(&mut self, _server: &Arc<str>, _name: Option<&str>) {}
     }
 
     impl<T: Body> Read for T {
@@ -382,6 +388,10 @@ mod sealed {
             let body: T = reply.parse()?;
             let result_type = body.result_type().map(str::to_owned);
             Ok((body, result_type))
+        }
+
+        fn came_from(&mut self, server: &Arc<str>, name: Option<&str>) {
+            Body::came_from(self, server, name);
         }
     }
 

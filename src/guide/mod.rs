@@ -1,1 +1,44 @@
-//! Guide.
+//! The guide: how to use this library, one task per page.
+//!
+//! | page | what it is about |
+//! |---|---|
+//! | [`concepts`] | what a client is, the two eras, who runs what on which thread |
+//! | [`first_client`] | start a server, call a tool, close |
+//! | [`exploring`] | what a server offers: capabilities, lists, pages |
+//! | [`calling`] | tools: arguments, results, failures, progress, clocks, cancelling, several at once |
+//! | [`reading`] | resources and resource templates |
+//! | [`prompting`] | prompts, and completion of their arguments |
+//! | [`errors`] | every kind of error: what it means, what to do |
+//! | [`testing`] | servers inside your tests |
+//! | [`from_python`] | for those who know the Python SDK |
+//!
+//! What the pages show is compiled with the tests of this library, and run wherever that needs no
+//! other program. The programs in the directory `examples` start their own server: try
+//! `cargo run --example basic_client`.
+
+#[doc = include_str!("concepts.md")]
+pub mod concepts {}
+
+#[doc = include_str!("first_client.md")]
+pub mod first_client {}
+
+#[doc = include_str!("exploring.md")]
+pub mod exploring {}
+
+#[doc = include_str!("calling.md")]
+pub mod calling {}
+
+#[doc = include_str!("reading.md")]
+pub mod reading {}
+
+#[doc = include_str!("prompting.md")]
+pub mod prompting {}
+
+#[doc = include_str!("errors.md")]
+pub mod errors {}
+
+#[doc = include_str!("testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("from_python.md")]
+pub mod from_python {}

@@ -46,10 +46,25 @@ impl CommandLine {
         }
     }
 
-    /// What people call the server when nobody gave it a name.
+    /// What people call the server when nobody gave it a name: its program, or what a program that
+    /// only runs others was told to run.
     pub(crate) fn name(&self) -> String {
-        let file = Path::new(&self.program).file_stem().unwrap_or(&self.program);
-        file.to_string_lossy().into_owned()
+        const RUNNERS: [&str; 8] =
+            ["npx", "bunx", "uvx", "node", "bun", "deno", "python", "python3"];
+        let program = Path::new(&self.program);
+        let stem = program.file_stem().unwrap_or(&self.program).to_string_lossy();
+        let is_name = |arg: &&OsString| !arg.to_string_lossy().starts_with('-');
+        match self.args.iter().find(is_name) {
+            Some(run) if RUNNERS.contains(&&*stem) => {
+                let run = run.to_string_lossy();
+                // A package's name may have a slash in it; a file's path is not its name.
+                match run.starts_with('@') {
+                    true => run.into_owned(),
+                    false => run.rsplit(['/', '\\']).next().unwrap_or(&run).to_owned(),
+                }
+            }
+            _ => stem.into_owned(),
+        }
     }
 }
 
@@ -187,4 +202,23 @@ fn could_not_start(line: &CommandLine, withheld: &[String], error: io::Error) ->
     Error::new(ErrorKind::Unreachable, format!("could not start `{program}`: {error}"))
         .hint(hint)
         .source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_called_by_what_is_run() {
+        for (words, name) in [
+            (&["/usr/bin/my-server", "--flag", "file"][..], "my-server"),
+            (&["npx", "-y", "@scope/server-x"], "@scope/server-x"),
+            (&["/opt/node", "dist/index.js", "stdio"], "index.js"),
+            (&["uvx"], "uvx"),
+        ] {
+            let mut line = CommandLine::new(OsStr::new(words[0]));
+            line.args = words[1..].iter().map(OsString::from).collect();
+            assert_eq!(line.name(), name);
+        }
+    }
 }

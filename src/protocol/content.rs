@@ -1,5 +1,5 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fmt;
 
 use base64::Engine;
@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::redact::Hidden;
 use super::{Annotations, RawJson, Resource, lenient};
+use crate::error::{Error, ErrorKind, Result};
 
 tagged_union! {
     /// One part of a tool result or a prompt (`ContentBlock`).
@@ -137,8 +138,12 @@ macro_rules! media {
                 }
             }
 
-            /// The bytes that `data` stands for.
-            pub fn decode(&self) -> Result<Vec<u8>, InvalidBase64> {
+            /// Returns the bytes that `data` stands for.
+            ///
+            /// # Errors
+            ///
+            /// [`Protocol`](ErrorKind::Protocol) if it is not Base64.
+            pub fn decode(&self) -> Result<Vec<u8>> {
                 decode(&self.data)
             }
         }
@@ -205,6 +210,21 @@ impl ResourceContents {
         }
     }
 
+    /// Returns the bytes of the contents: a text's UTF-8, or what the Base64 of a blob stands for.
+    ///
+    /// # Errors
+    ///
+    /// [`Protocol`](ErrorKind::Protocol) if they are neither, or the blob is not Base64.
+    pub fn bytes(&self) -> Result<Cow<'_, [u8]>> {
+        match self {
+            Self::Text(contents) => Ok(Cow::Borrowed(contents.text.as_bytes())),
+            Self::Blob(contents) => contents.decode().map(Cow::Owned),
+            Self::Other(_) => {
+                Err(Error::new(ErrorKind::Protocol, "the contents are neither text nor a blob"))
+            }
+        }
+    }
+
     /// The text of text contents.
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -225,7 +245,7 @@ impl fmt::Debug for ResourceContents {
 }
 
 impl Serialize for ResourceContents {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         match self {
             Self::Text(contents) => contents.serialize(serializer),
             Self::Blob(contents) => contents.serialize(serializer),
@@ -235,7 +255,7 @@ impl Serialize for ResourceContents {
 }
 
 impl<'de> Deserialize<'de> for ResourceContents {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         /// Both shapes at once, so that a large text is read only once.
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -333,8 +353,12 @@ impl BlobResourceContents {
         Self { uri: uri.into(), mime_type: None, blob: blob.into(), meta: None, extra: Map::new() }
     }
 
-    /// The bytes that `blob` stands for.
-    pub fn decode(&self) -> Result<Vec<u8>, InvalidBase64> {
+    /// Returns the bytes that `blob` stands for.
+    ///
+    /// # Errors
+    ///
+    /// [`Protocol`](ErrorKind::Protocol) if it is not Base64.
+    pub fn decode(&self) -> Result<Vec<u8>> {
         decode(&self.blob)
     }
 }
@@ -449,31 +473,17 @@ impl ToolResultContent {
     }
 }
 
-/// Text that is not Base64.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidBase64(base64::DecodeError);
-
-impl fmt::Display for InvalidBase64 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the data is not valid Base64")
-    }
-}
-
-impl Error for InvalidBase64 {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.0)
-    }
-}
-
 /// Reads standard Base64, with or without padding.
-fn decode(text: &str) -> Result<Vec<u8>, InvalidBase64> {
+fn decode(text: &str) -> Result<Vec<u8>> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &STANDARD,
         GeneralPurposeConfig::new()
             .with_decode_allow_trailing_bits(true)
             .with_decode_padding_mode(DecodePaddingMode::Indifferent),
     );
-    LENIENT.decode(text).map_err(InvalidBase64)
+    LENIENT.decode(text).map_err(|error| {
+        Error::new(ErrorKind::Protocol, "the server's data is not valid Base64").source(error)
+    })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::lenient;
 use crate::error::RpcError;
 
 /// One message as it came, and where its parts are.
@@ -251,11 +252,8 @@ fn is_id(raw: &str) -> bool {
 }
 
 fn integer(raw: &str) -> Option<i64> {
-    raw.parse().ok().or_else(|| {
-        // 5.0 is an integer, to JSON Schema and to servers written in languages that think so.
-        let number: f64 = raw.parse().ok()?;
-        (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64)
-    })
+    // 5.0 is an integer, to JSON Schema and to servers written in languages that think so.
+    raw.parse().ok().or_else(|| lenient::whole(raw.parse().ok()?))
 }
 
 fn response_id(raw: &str) -> ResponseId {

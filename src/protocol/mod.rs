@@ -30,6 +30,8 @@ mod tasks;
 mod tools;
 mod version;
 
+use std::sync::Arc;
+
 pub use capabilities::{
     Capability, ClientCapabilities, ElicitationCapability, PromptsCapability, ResourcesCapability,
     RootsCapability, SamplingCapability, ServerCapabilities, TasksCapability, ToolsCapability,
@@ -44,8 +46,8 @@ pub use completion::{
 };
 pub use content::{
     AudioContent, BlobResourceContents, ContentBlock, EmbeddedResource, ImageContent,
-    InvalidBase64, ResourceContents, SamplingContent, TextContent, TextResourceContents,
-    ToolResultContent, ToolUseContent,
+    ResourceContents, SamplingContent, TextContent, TextResourceContents, ToolResultContent,
+    ToolUseContent,
 };
 pub use elicitation::{
     BooleanSchema, Choice, ElicitAction, ElicitFormParams, ElicitParams, ElicitResult,
@@ -84,12 +86,17 @@ pub use tools::{
 
 pub use version::{Era, ProtocolVersion, UnknownVersion};
 
+use tools::Origin;
+
 pub(crate) use request::{ClientRequest, RawRequest};
 
 /// A JSON-RPC result the client can parse.
 pub(crate) trait Body: serde::de::DeserializeOwned {
     /// `resultType`; absent means `"complete"`.
     fn result_type(&self) -> Option<&str>;
+
+    /// Where it came from: the server, and what was asked for.
+    fn came_from(&mut self, _server: &Arc<str>, _name: Option<&str>) {}
 }
 
 macro_rules! body {
@@ -102,8 +109,20 @@ macro_rules! body {
     )*};
 }
 
+impl Body for CallToolResult {
+    fn result_type(&self) -> Option<&str> {
+        self.result_type.as_deref()
+    }
+
+    fn came_from(&mut self, server: &Arc<str>, name: Option<&str>) {
+        if self.is_error {
+            self.origin = Origin::new(server, name);
+        }
+    }
+}
+
 body! {
-    CallToolResult CompleteResult CreateTaskResult DetailedTask DiscoverResult EmptyResult
+    CompleteResult CreateTaskResult DetailedTask DiscoverResult EmptyResult
     GetPromptResult InitializeResult InputRequiredResult LegacyCreateTaskResult LegacyTaskResult
     ListPromptsResult ListResourceTemplatesResult ListResourcesResult ListTasksResult
     ListToolsResult ListenResult ReadResourceResult

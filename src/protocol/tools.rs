@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -265,6 +267,25 @@ pub struct CallToolResult {
     /// Members this version of umcp does not know.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+    #[serde(skip)]
+    pub(crate) origin: Origin,
+}
+
+/// The server and the tool that a failure came from, for the error made of it. No part of the
+/// result: any two are equal.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origin(Option<Box<(Arc<str>, String)>>);
+
+impl Origin {
+    pub(crate) fn new(server: &Arc<str>, tool: Option<&str>) -> Self {
+        Self(Some(Box::new((server.clone(), tool.unwrap_or_default().to_owned()))))
+    }
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 redacted_debug!(
@@ -311,7 +332,11 @@ impl CallToolResult {
         }
         let text = said(&self.text());
         let text = if text.is_empty() { "the tool reported an error" } else { &text };
-        Err(Error::new(ErrorKind::Tool, text).ran(true))
+        let error = Error::new(ErrorKind::Tool, text).ran(true);
+        Err(match self.origin.0.as_deref() {
+            Some((server, tool)) => error.server(server).about("tools/call", tool),
+            None => error,
+        })
     }
 }
 

@@ -419,7 +419,7 @@ impl<'o> Attempt<'o> {
     }
 
     fn explain(&self, error: Error, method: &str) -> Error {
-        error.call(method, method, self.clocks.elapsed()).ran(false)
+        error.about(method, "").after(self.clocks.elapsed()).ran(false)
     }
 }
 

@@ -104,13 +104,26 @@ impl<'a> PendingRequest<'a> {
             session.post(id, json, &self.request, self.clocks.next().0, self.waits)
         });
         if let Err(error) = posted {
-            session.router.withdraw(id, "not sent");
-            return Err(error);
+            let error = self.why_not_sent(error);
+            self.session.router.withdraw(id, "not sent");
+            return Err(error.ran(false));
         }
         if let Some(token) = &self.options.cancel {
-            token.watch(&session.router, id);
+            token.watch(&self.session.router, id);
         }
         Ok(())
+    }
+
+    /// A pipe that broke says little: the end of the connection, which follows, says why.
+    fn why_not_sent(&self, error: Error) -> Error {
+        const FOLLOWS_WITHIN: Duration = Duration::from_secs(1);
+        if error.kind() != ErrorKind::Disconnected {
+            return error;
+        }
+        match self.slot.receive(Deadline::after(FOLLOWS_WITHIN)) {
+            Some(Delivery::Failed(_, better)) => better,
+            _ => error,
+        }
     }
 
     pub(crate) fn method(&self) -> &str {
@@ -127,13 +140,13 @@ impl<'a> PendingRequest<'a> {
 
     /// Adds what only the caller's side knows to an error.
     pub(crate) fn explain(&self, error: Error) -> Error {
-        let method = self.request.method();
-        let what = match self.request.name() {
-            Some(name) => format!("{method} {name:?}"),
-            None => method.to_owned(),
-        };
-        let error = error.server(self.session.router.server());
-        error.call(method, &what, self.clocks.elapsed())
+        let name = self.request.name().unwrap_or_default();
+        let error = error.server(self.server()).about(self.request.method(), name);
+        error.after(self.clocks.elapsed())
+    }
+
+    pub(crate) fn server(&self) -> &Arc<str> {
+        self.session.server()
     }
 
     /// Waits until `until` at most, for the reply or whatever ends the request before it.

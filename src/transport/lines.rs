@@ -1,7 +1,7 @@
 //! Messages as lines over a pair of byte streams: a reader thread, a writer thread, and the queue
 //! between callers and the writer.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -23,6 +23,8 @@ struct Queue {
     lines: VecDeque<(Option<u64>, Vec<u8>)>,
     bytes: usize,
     closed: bool,
+    /// Requests that were dropped before they were written.
+    discarded: HashSet<u64>,
 }
 
 impl Outbox {
@@ -59,6 +61,9 @@ impl Outbox {
     /// Takes a request back if the writer has not begun it.
     pub(crate) fn abandon(&self, id: u64) -> Abandoned {
         let mut queue = self.lock();
+        if queue.discarded.remove(&id) {
+            return Abandoned::Unsent;
+        }
         let Some(at) = queue.lines.iter().position(|(of, _)| *of == Some(id)) else {
             return Abandoned::Notify;
         };
@@ -78,7 +83,8 @@ impl Outbox {
     pub(crate) fn discard(&self) {
         let mut queue = self.lock();
         queue.closed = true;
-        queue.lines.clear();
+        let lines = std::mem::take(&mut queue.lines);
+        queue.discarded.extend(lines.into_iter().filter_map(|(id, _)| id));
         queue.bytes = 0;
         drop(queue);
         self.changed.notify_all();
@@ -231,6 +237,17 @@ mod tests {
         outbox.close();
         assert!(!outbox.take(&mut batch));
         assert_eq!(outbox.post(outgoing(4, "d")).unwrap_err().kind(), ErrorKind::Disconnected);
+    }
+
+    #[test]
+    fn what_was_discarded_was_never_sent() {
+        let outbox = Outbox::new(100);
+        outbox.post(outgoing(1, "a")).unwrap();
+        outbox.take(&mut Vec::new());
+        outbox.post(outgoing(2, "b")).unwrap();
+        outbox.discard();
+        assert_eq!(outbox.abandon(1), Abandoned::Notify);
+        assert_eq!(outbox.abandon(2), Abandoned::Unsent);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use umcp::memory::{Peer, Received};
 use umcp::protocol::ProgressParams;
-use umcp::{CancelToken, Client, Error, ErrorKind, Era, Limits, LoggingLevel, Server, Timeouts};
+use umcp::{CancelToken, Client, Era, Error, ErrorKind, Limits, LoggingLevel, Server, Timeouts};
 
 use crate::common::within;
 
@@ -266,16 +266,15 @@ fn a_response_that_comes_too_late_is_dropped() {
 fn a_request_that_has_ended_is_not_cancelled() {
     soon(|| {
         for era in ERAS {
-            let (server, received) = answering(era, tools(), |wire, call| {
-                match call.param("/name").as_str() {
+            let (server, received) =
+                answering(era, tools(), |wire, call| match call.param("/name").as_str() {
                     Some("works") => wire.reply(call, said("done")),
                     Some("fails") => wire.reply_error(call, -32603, "no", None),
                     _ => {}
-                }
-            });
+                });
             let client = Client::open(server).unwrap();
             let token = CancelToken::new();
-            client.tool("works").cancel_token(&token).call().unwrap();
+            assert!(client.tool("works").cancel_token(&token).call().is_ok());
             client.tool("fails").cancel_token(&token).call().unwrap_err();
             let mut pending = client.tool("works").cancel_token(&token).start().unwrap();
             assert!(pending.wait_timeout(FOREVER).unwrap().is_some());
@@ -339,9 +338,9 @@ fn the_handshake_is_never_cancelled() {
 fn a_task_that_was_made_is_not_cancelled_like_a_request() {
     soon(|| {
         let (server, received) = answering(Era::Legacy, tools(), |wire, call| {
-            let times = json!({ "createdAt": "2026-01-01T00:00:00Z", "ttl": null });
-            let task = json!({ "taskId": "t1", "status": "working", "createdAt": times["createdAt"],
-                "lastUpdatedAt": times["createdAt"], "ttl": null });
+            let now = "2026-01-01T00:00:00Z";
+            let task = json!({ "taskId": "t1", "status": "working", "createdAt": now,
+                "lastUpdatedAt": now, "ttl": null });
             wire.reply(call, json!({ "task": task }));
         });
         let client = Client::open(server).unwrap();
@@ -510,7 +509,8 @@ fn max_total_ends_a_call_that_makes_progress() {
             Some(())
         });
         let client = Client::open(server).unwrap();
-        let call = client.tool("slow").timeout(Duration::from_secs(2)).restart_timeout_on_progress();
+        let call =
+            client.tool("slow").timeout(Duration::from_secs(2)).restart_timeout_on_progress();
         let error = call.max_total(Duration::from_millis(500)).call().unwrap_err();
         stop.send(()).unwrap();
         assert!(error.is_timeout() && error.to_string().contains("`max_total`"), "{error}");
@@ -715,14 +715,14 @@ fn a_log_message_goes_to_the_only_call_or_to_the_listener() {
                 };
                 client.tool(name).on_log(note)
             };
-            listen("alone").call().unwrap().into_result().unwrap();
+            assert_eq!(listen("alone").call().unwrap().text(), "done");
             let mine = (LoggingLevel::Info, json!("alone"));
             assert_eq!(*own.lock().unwrap(), [mine], "{era}");
 
             let calls = ["pair", "pair"].map(|name| listen(name).start().unwrap());
             calls.into_iter().for_each(|call| drop(call.wait().unwrap()));
             assert_eq!(aside.recv().unwrap(), "pair", "{era}");
-            client.call_tool("does not listen", json!({})).unwrap().into_result().unwrap();
+            assert_eq!(client.call_tool("does not listen", json!({})).unwrap().text(), "done");
             assert_eq!(aside.recv().unwrap(), "does not listen", "{era}");
             assert_eq!(own.lock().unwrap().len(), 1, "{era}");
         }
@@ -735,7 +735,10 @@ fn listeners_hear_in_order_and_may_call_the_client() {
         let (server, _) = answering(Era::Modern, tools(), |wire, call| {
             if call.param("/name") == "start" {
                 for number in 1..=100 {
-                    wire.notify("notifications/message", json!({ "level": "info", "data": number }));
+                    wire.notify(
+                        "notifications/message",
+                        json!({ "level": "info", "data": number }),
+                    );
                 }
             }
             wire.reply(call, said("done"));
@@ -746,7 +749,7 @@ fn listeners_hear_in_order_and_may_call_the_client() {
             heard.send((notification.log_message().unwrap().data, answer)).unwrap();
         });
         let client = listening.open(server).unwrap();
-        client.call_tool("start", json!({})).unwrap().into_result().unwrap();
+        assert_eq!(client.call_tool("start", json!({})).unwrap().text(), "done");
         for number in 1..=100 {
             assert_eq!(hear.recv().unwrap(), (json!(number), "done".to_owned()));
         }
@@ -761,7 +764,10 @@ fn closing_ends_what_waits_and_what_is_asked_later() {
         let other = client.clone();
         let pending = client.tool("pending").start().unwrap();
         let call = thread::spawn(move || other.call_tool("waits", json!({})));
-        assert_eq!([(); 2].map(|()| received.recv().unwrap().method().to_owned()), ["tools/call"; 2]);
+        assert_eq!(
+            [(); 2].map(|()| received.recv().unwrap().method().to_owned()),
+            ["tools/call"; 2]
+        );
         let report = client.close();
         assert!(!report.forced && !report.left_behind, "{report:?}");
         for (error, ran) in [

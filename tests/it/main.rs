@@ -12,3 +12,9 @@
 
 mod calls;
 mod common;
+mod era;
+#[cfg(feature = "http")]
+mod http;
+mod meta;
+mod methods;
+mod stdio;

@@ -1,0 +1,1018 @@
+//! Opening: finding out the server's era, agreeing on a version, the legacy handshake. The peers
+//! here keep the opening too, which those of `calls` leave out.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use umcp::memory::{Peer, Received};
+use umcp::{
+    CancelToken, Client, CompletionReference, Era, Error, ErrorKind, LoggingLevel, ProtocolVersion,
+    Result, Server, Timeouts,
+};
+
+use crate::calls::{said, soon};
+use crate::common::{example_server, within};
+
+const MODERN: &str = "2026-07-28";
+const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
+const LEGACY: [ProtocolVersion; 4] = [
+    ProtocolVersion::V2025_11_25,
+    ProtocolVersion::V2025_06_18,
+    ProtocolVersion::V2025_03_26,
+    ProtocolVersion::V2024_11_05,
+];
+
+/// The server's end of a connection, whose messages the test sees too.
+pub struct Wire {
+    peer: Peer,
+    /// How many connections there were before this one.
+    pub nth: usize,
+    seen: Sender<Received>,
+    ended: Arc<AtomicUsize>,
+}
+
+impl Wire {
+    /// The next message, or `None` once the client has closed.
+    pub fn receive(&self) -> Option<Received> {
+        let message = self.peer.receive();
+        match &message {
+            Some(message) => drop(self.seen.send(message.clone())),
+            None => drop(self.ended.fetch_add(1, Ordering::SeqCst)),
+        }
+        message
+    }
+
+    /// Goes through the opening in a version. Returns the first message after it.
+    pub fn open(&self, version: ProtocolVersion) -> Option<Received> {
+        loop {
+            let message = self.receive()?;
+            match message.method() {
+                "server/discover" if version.era() == Era::Modern => {
+                    self.reply(&message, discovered(&[MODERN]));
+                }
+                "server/discover" => self.reply_error(&message, -32601, "no such method", None),
+                "initialize" => self.reply(&message, initialized(version.as_str())),
+                "notifications/initialized" => {}
+                _ => return Some(message),
+            }
+        }
+    }
+
+    /// Answers what `next` is and all that follows it.
+    pub fn serve(&self, mut next: Option<Received>) -> Option<()> {
+        loop {
+            let message = next?;
+            if !message.id().is_null() && !message.method().is_empty() {
+                self.reply(&message, result(&message));
+            }
+            next = self.receive();
+        }
+    }
+
+    /// Answers nothing until the client closes.
+    fn hold(&self) -> Option<()> {
+        while self.receive().is_some() {}
+        None
+    }
+
+    /// Refuses a request for its version.
+    fn refuse_version(&self, request: &Received, supported: &[&str]) {
+        let data =
+            json!({ "supported": supported, "requested": request.param("/_meta")[VERSION_KEY] });
+        self.reply_error(request, -32022, "unsupported protocol version", Some(data));
+    }
+}
+
+impl Deref for Wire {
+    type Target = Peer;
+
+    fn deref(&self) -> &Peer {
+        &self.peer
+    }
+}
+
+/// What a server received, over all connections, from the first message on.
+pub struct Log {
+    seen: Receiver<Received>,
+    ended: Arc<AtomicUsize>,
+}
+
+impl Log {
+    /// All there is. A client that has closed, or did not open, has waited for its server's end.
+    pub fn all(&self) -> Vec<Received> {
+        self.seen.try_iter().collect()
+    }
+
+    /// How many connections the client has closed.
+    fn ended(&self) -> usize {
+        self.ended.load(Ordering::SeqCst)
+    }
+}
+
+/// A server played by a function. What it returns means nothing: it ends where a `?` finds that
+/// the client has closed, or where it likes, which ends the connection.
+pub fn server(play: impl Fn(&Wire) -> Option<()> + Send + Sync + 'static) -> (Server, Log) {
+    let (sender, seen) = mpsc::channel();
+    let ended = Arc::<AtomicUsize>::default();
+    let log = Log { seen, ended: ended.clone() };
+    let count = AtomicUsize::new(0);
+    let server = Server::in_memory(move |peer| {
+        let nth = count.fetch_add(1, Ordering::SeqCst);
+        play(&Wire { peer, nth, seen: sender.clone(), ended: ended.clone() });
+    });
+    (server, log)
+}
+
+/// A server that goes through the opening in a version and answers everything.
+pub fn speaking(version: ProtocolVersion) -> (Server, Log) {
+    server(move |wire| wire.serve(wire.open(version)))
+}
+
+pub fn everything() -> Value {
+    json!({ "tools": {}, "resources": {}, "prompts": {}, "completions": {}, "logging": {} })
+}
+
+fn discovered(versions: &[&str]) -> Value {
+    json!({
+        "resultType": "complete",
+        "supportedVersions": versions,
+        "capabilities": everything(),
+        "ttlMs": 0,
+        "cacheScope": "private",
+        "instructions": "be modern",
+        "_meta": { "io.modelcontextprotocol/serverInfo": { "name": "new", "version": "2" } },
+    })
+}
+
+fn initialized(version: &str) -> Value {
+    json!({
+        "protocolVersion": version,
+        "capabilities": everything(),
+        "serverInfo": { "name": "old", "version": "1" },
+        "instructions": "be legacy",
+    })
+}
+
+/// A valid result for a request.
+pub fn result(request: &Received) -> Value {
+    match request.method() {
+        "tools/call" => said(request.param("/name").as_str().unwrap_or_default()),
+        "tools/list" => json!({ "tools": [] }),
+        "resources/list" => json!({ "resources": [] }),
+        "resources/templates/list" => json!({ "resourceTemplates": [] }),
+        "resources/read" => json!({ "contents": [] }),
+        "prompts/list" => json!({ "prompts": [] }),
+        "prompts/get" => json!({ "messages": [] }),
+        "completion/complete" => json!({ "completion": { "values": [] } }),
+        _ => json!({}),
+    }
+}
+
+/// A call of the client's, and the method it becomes (in the modern era, if that matters).
+pub type Call = (&'static str, fn(&Client) -> Result<()>);
+
+pub const CALLS: [Call; 10] = [
+    ("tools/list", |client| client.list_tools().map(drop)),
+    ("tools/call", |client| client.call_tool("naïve ☃", json!({ "text": "𝄞" })).map(drop)),
+    ("resources/list", |client| client.list_resources().map(drop)),
+    ("resources/templates/list", |client| client.list_resource_templates().map(drop)),
+    ("resources/read", |client| client.read_resource("file:///a").map(drop)),
+    ("prompts/list", |client| client.list_prompts().map(drop)),
+    ("prompts/get", |client| client.get_prompt("p", [("a", "b")]).map(drop)),
+    ("completion/complete", |client| {
+        client.complete(CompletionReference::prompt("p"), "a", "b").map(drop)
+    }),
+    ("server/discover", |client| client.ping().map(drop)),
+    ("example/any", |client| client.request("example/any", ()).call().map(drop)),
+];
+
+/// Opens a client, closes it, and returns what came of it and all that was sent.
+fn opened(server: Server, log: &Log) -> (Result<ProtocolVersion>, Vec<Received>) {
+    let version = Client::open(server).map(|client| client.protocol_version());
+    (version, log.all())
+}
+
+pub fn methods(received: &[Received]) -> Vec<&str> {
+    received.iter().map(Received::method).collect()
+}
+
+/// The server, which counts as legacy after a short silence.
+fn impatient(server: Server) -> Server {
+    server.timeouts(Timeouts::default().patience(Duration::from_millis(50)))
+}
+
+fn version_named(request: &Received) -> &Value {
+    &request.param("/_meta")[VERSION_KEY]
+}
+
+// ERA-4, ERA-8, RPC-25
+#[test]
+fn every_modern_request_names_its_version() {
+    soon(|| {
+        let (server, log) = speaking(ProtocolVersion::V2026_07_28);
+        let client = Client::open(server).unwrap();
+        for (_, call) in CALLS {
+            call(&client).unwrap();
+        }
+        client.close();
+        let received = log.all();
+        let expected = CALLS.map(|(method, _)| method);
+        assert_eq!(methods(&received), [&["server/discover"][..], &expected].concat());
+        for request in received {
+            assert_eq!(version_named(&request), MODERN, "{request:?}");
+            let capabilities = "/_meta/io.modelcontextprotocol~1clientCapabilities";
+            assert!(request.param(capabilities).is_object(), "{request:?}");
+        }
+    });
+}
+
+// ERA-4, ERA-22: a client that may only be modern has no reason to send what names no version,
+// however long the server is silent.
+#[test]
+fn a_client_pinned_to_the_modern_era_never_leaves_the_version_out() {
+    soon(|| {
+        let (server, log) = server(|wire| wire.hold());
+        let patience = Timeouts::default().patience(Duration::from_millis(500));
+        let (version, received) = opened(server.era(Era::Modern).timeouts(patience), &log);
+        assert_eq!(version.unwrap_err().kind(), ErrorKind::Protocol);
+        for request in received {
+            assert_eq!(version_named(&request), MODERN, "{request:?}");
+        }
+    });
+}
+
+// ERA-12
+#[test]
+fn the_probe_comes_first_and_names_the_newest_version() {
+    soon(|| {
+        let pins: [fn(Server) -> Server; 3] = [
+            |server| server,
+            |server| server.era(Era::Modern),
+            |server| server.version(ProtocolVersion::V2026_07_28),
+        ];
+        for pin in pins {
+            let (server, log) = speaking(ProtocolVersion::V2026_07_28);
+            let (version, received) = opened(pin(server), &log);
+            assert_eq!(version.unwrap(), ProtocolVersion::V2026_07_28);
+            assert_eq!(methods(&received), ["server/discover"]);
+            assert_eq!(version_named(&received[0]), MODERN);
+        }
+    });
+}
+
+// ERA-3, ERA-7, ERA-10, ERA-11, ERA-13, ERA-47
+#[test]
+fn the_newest_common_version_is_spoken() {
+    use ProtocolVersion::*;
+    soon(|| {
+        let lists: [(&[&str], _); 5] = [
+            (&[MODERN], V2026_07_28),
+            (&["2024-11-05", "2025-11-25", MODERN], V2026_07_28),
+            (&["2099-01-01", MODERN], V2026_07_28),
+            (&["2024-11-05", "2025-06-18", "2025-03-26"], V2025_06_18),
+            (&["2099-01-01", "2024-11-05"], V2024_11_05),
+        ];
+        for (list, expected) in lists {
+            let (server, log) = server(move |wire| {
+                let probe = wire.receive()?;
+                wire.reply(&probe, discovered(list));
+                wire.serve(wire.open(expected))
+            });
+            let client = Client::open(server).unwrap();
+            assert_eq!(client.protocol_version(), expected, "{list:?}");
+            client.list_tools().unwrap();
+            client.close();
+            let received = log.all();
+            if expected == V2026_07_28 {
+                assert_eq!(methods(&received), ["server/discover", "tools/list"]);
+                assert_eq!(version_named(&received[1]), MODERN);
+            } else {
+                let handshake = ["server/discover", "initialize", "notifications/initialized"];
+                assert_eq!(methods(&received)[..3], handshake);
+                assert_eq!(received[1].param("/protocolVersion"), expected.as_str());
+            }
+        }
+    });
+}
+
+// ERA-13, ERA-58
+#[test]
+fn what_a_server_says_of_itself_is_known_in_both_eras() {
+    soon(|| {
+        for (version, name, instructions) in [
+            (ProtocolVersion::V2026_07_28, "new", "be modern"),
+            (ProtocolVersion::V2025_11_25, "old", "be legacy"),
+        ] {
+            let client = Client::open(speaking(version).0).unwrap();
+            assert_eq!(client.server_info().unwrap().name, name);
+            assert_eq!(client.instructions(), Some(instructions));
+            assert!(client.capabilities().completions.is_some());
+            assert!(client.capabilities().tasks.is_none());
+        }
+    });
+}
+
+// ERA-6, ERA-14
+#[test]
+fn a_request_refused_for_its_version_is_sent_again_in_a_listed_one() {
+    soon(|| {
+        for refused in ["server/discover", "tools/call"] {
+            let (server, log) = server(move |wire| {
+                let mut refusals = 1;
+                loop {
+                    let request = wire.receive()?;
+                    if request.method() == refused && refusals > 0 {
+                        refusals -= 1;
+                        wire.refuse_version(&request, &["2099-01-01", MODERN, "2025-11-25"]);
+                    } else if request.method() == "server/discover" {
+                        wire.reply(&request, discovered(&[MODERN]));
+                    } else {
+                        wire.reply(&request, result(&request));
+                    }
+                }
+            });
+            let client = Client::open(server).unwrap();
+            assert_eq!(client.call_tool("again", json!({})).unwrap().text(), "again");
+            client.close();
+            let received = log.all();
+            let again: Vec<_> = received.iter().filter(|m| m.method() == refused).collect();
+            let [first, second] = again[..] else { panic!("{again:?}") };
+            assert_ne!(first.id(), second.id());
+            assert_eq!(version_named(second), MODERN);
+            assert_eq!(first.0["params"]["name"], second.0["params"]["name"]);
+            assert_eq!(received.len(), 3, "{received:?}");
+        }
+    });
+}
+
+// ERA-7, ERA-14: once as it was sent, and once because the server's list says so.
+#[test]
+fn a_server_that_refuses_what_it_lists_is_not_asked_for_ever() {
+    soon(|| {
+        for refused in ["server/discover", "tools/call"] {
+            let (server, log) = server(move |wire| {
+                loop {
+                    let request = wire.receive()?;
+                    if request.method() == refused {
+                        wire.refuse_version(&request, &[MODERN]);
+                    } else {
+                        wire.reply(&request, discovered(&[MODERN]));
+                    }
+                }
+            });
+            let called = Client::open(server).and_then(|client| client.call_tool("x", json!({})));
+            assert_eq!(called.unwrap_err().rpc().unwrap().code, -32022);
+            let received = log.all();
+            assert_eq!(received.iter().filter(|m| m.method() == refused).count(), 2);
+            assert!(received.iter().all(|message| message.method() != "initialize"));
+        }
+    });
+}
+
+// ERA-6, ERA-14, ERA-17
+#[test]
+fn a_recognised_modern_error_never_leads_to_initialize() {
+    soon(|| {
+        let answers = [
+            (-32020, None, ErrorKind::Rpc),
+            (-32021, Some(json!({ "requiredCapabilities": { "sampling": {} } })), ErrorKind::Rpc),
+            (-32022, Some(json!({ "supported": ["2099-01-01"] })), ErrorKind::Protocol),
+            (-32022, Some(json!({ "supported": [] })), ErrorKind::Protocol),
+            (-32022, None, ErrorKind::Protocol),
+        ];
+        for (code, data, kind) in answers {
+            let (server, log) = server(move |wire| {
+                let probe = wire.receive()?;
+                wire.reply_error(&probe, code, "in these words", data.clone());
+                wire.serve(wire.open(ProtocolVersion::V2025_11_25))
+            });
+            let (version, received) = opened(server, &log);
+            let error = version.unwrap_err();
+            assert_eq!(error.kind(), kind, "{code}: {error}");
+            assert!(!error.may_have_run());
+            assert_eq!(methods(&received), ["server/discover"], "{code}");
+            assert_eq!(log.ended(), 1);
+        }
+    });
+}
+
+// ERA-6: the versions that the server lists are what a person needs to know.
+#[test]
+fn a_version_error_without_a_common_version_says_which_there_are() {
+    soon(|| {
+        let (server, log) = server(|wire| {
+            let probe = wire.receive()?;
+            wire.refuse_version(&probe, &["2099-01-01"]);
+            wire.serve(wire.receive())
+        });
+        let error = opened(server, &log).0.unwrap_err().to_string();
+        assert!(error.contains("2099-01-01") && error.contains(MODERN), "{error}");
+    });
+}
+
+// ERA-15, ERA-16, ERA-17, ERA-18, RPC-8, RPC-37
+#[test]
+fn any_other_answer_to_the_probe_means_legacy() {
+    soon(|| {
+        let error = |code: i64, data: Value| json!({ "error": { "code": code, "message": "no", "data": data } });
+        // ERA-18: the shape of the data means nothing.
+        let versions = json!({ "supported": [MODERN], "requested": MODERN });
+        let codes = [
+            -32700, -32600, -32601, -32602, -32603, -32000, -32001, -32002, -32003, -32004, -32019,
+            -32023, -32042, -1, 0, 1, 404,
+        ];
+        let mut answers: Vec<Value> = Vec::new();
+        for code in codes {
+            answers.extend([error(code, Value::Null), error(code, versions.clone())]);
+        }
+        answers.extend([
+            json!({ "error": "no" }),
+            json!({ "error": {} }),
+            json!({ "result": {} }),
+            json!({ "result": null }),
+            json!({ "result": [] }),
+            json!({ "result": { "tools": [] } }),
+            json!({ "result": { "supportedVersions": MODERN, "capabilities": {} } }),
+            json!({ "result": { "capabilities": {} } }),
+            json!({ "result": discovered(&[MODERN]), "error": { "code": 1, "message": "both" } }),
+            json!({}),
+        ]);
+        for answer in answers {
+            let sent = answer.clone();
+            let (server, log) = server(move |wire| {
+                let probe = wire.receive()?;
+                let mut answer = sent.clone();
+                answer["jsonrpc"] = "2.0".into();
+                answer["id"] = probe.id().clone();
+                wire.send(answer);
+                wire.serve(wire.open(ProtocolVersion::V2025_11_25))
+            });
+            let (version, received) = opened(server, &log);
+            assert_eq!(version.unwrap(), ProtocolVersion::V2025_11_25, "{answer}");
+            let all = ["server/discover", "initialize", "notifications/initialized"];
+            assert_eq!(methods(&received), all, "{answer}");
+        }
+    });
+}
+
+// ERA-15, ERA-16, ERA-19: far sooner than by the default.
+#[test]
+fn silence_for_longer_than_patience_means_legacy() {
+    assert!(Timeouts::default().patience >= Duration::from_secs(10));
+    within(Duration::from_secs(5), || {
+        let (server, log) = server(|wire| {
+            wire.receive()?;
+            wire.serve(wire.open(ProtocolVersion::V2025_11_25))
+        });
+        let (version, received) = opened(impatient(server), &log);
+        assert_eq!(version.unwrap(), ProtocolVersion::V2025_11_25);
+        let all = ["server/discover", "initialize", "notifications/initialized"];
+        assert_eq!(methods(&received), all);
+    });
+}
+
+// ERA-19
+#[test]
+fn the_clocks_of_calls_do_not_end_the_probe() {
+    soon(|| {
+        let (server, log) = speaking(ProtocolVersion::V2026_07_28);
+        let no_time = Timeouts::default().request(Duration::ZERO).max_total(Duration::ZERO);
+        let (version, _) = opened(server.timeouts(no_time), &log);
+        assert_eq!(version.unwrap(), ProtocolVersion::V2026_07_28);
+    });
+}
+
+// ERA-19, LOG-1: the log messages of a call are its own while nothing else is pending.
+#[test]
+fn a_sign_of_life_that_is_never_answered_leaves_nothing_pending() {
+    soon(|| {
+        let (server, _log) = server(|wire| {
+            let probe = wire.receive()?;
+            // After a second of silence.
+            assert_eq!(wire.receive()?.method(), "ping");
+            wire.reply(&probe, discovered(&[MODERN]));
+            let call = wire.receive()?;
+            wire.notify("notifications/message", json!({ "level": "info", "data": "mine" }));
+            wire.serve(Some(call))
+        });
+        let client = Client::open(server).unwrap();
+        let mut logged = Vec::new();
+        client.tool("x").on_log(|message| logged.push(message.data.clone())).call().unwrap();
+        assert_eq!(logged, ["mine"]);
+    });
+}
+
+// ERA-20, ERA-14, ERA-56
+#[test]
+fn a_late_discover_result_proves_the_server_modern() {
+    soon(|| {
+        let (server, log) = server(|wire| {
+            let (probe, initialize) = (wire.receive()?, wire.receive()?);
+            wire.reply(&probe, discovered(&[MODERN]));
+            wire.reply(&initialize, initialized("2025-11-25"));
+            wire.serve(wire.receive())
+        });
+        let client = Client::open(impatient(server)).unwrap();
+        assert_eq!(client.protocol_version(), ProtocolVersion::V2026_07_28);
+        assert_eq!(client.instructions(), Some("be modern"));
+        client.list_tools().unwrap();
+        client.close();
+        let received = log.all();
+        assert_eq!(methods(&received), ["server/discover", "initialize", "tools/list"]);
+        assert_eq!(version_named(&received[2]), MODERN);
+    });
+}
+
+// ERA-20
+#[test]
+fn a_late_answer_to_the_probe_changes_nothing_otherwise() {
+    soon(|| {
+        let after_initialize: fn(&Wire, &Received, &Received) = |wire, probe, initialize| {
+            wire.reply(initialize, initialized("2025-11-25"));
+            wire.reply(probe, discovered(&[MODERN]));
+        };
+        let an_error: fn(&Wire, &Received, &Received) = |wire, probe, initialize| {
+            wire.reply_error(probe, -32601, "no such method", None);
+            wire.reply(initialize, initialized("2025-11-25"));
+        };
+        for late in [after_initialize, an_error] {
+            let (server, log) = server(move |wire| {
+                let (probe, initialize) = (wire.receive()?, wire.receive()?);
+                late(wire, &probe, &initialize);
+                wire.serve(wire.receive())
+            });
+            let client = Client::open(impatient(server)).unwrap();
+            assert_eq!(client.protocol_version(), ProtocolVersion::V2025_11_25);
+            client.list_tools().unwrap();
+            client.close();
+            let received = log.all();
+            let all = ["server/discover", "initialize", "notifications/initialized", "tools/list"];
+            assert_eq!(methods(&received), all);
+            assert_eq!(version_named(&received[3]), &Value::Null);
+        }
+    });
+}
+
+// ERA-21
+#[test]
+fn a_server_that_ends_at_the_probe_is_started_once_more_without_it() {
+    soon(|| {
+        let (server, log) = server(|wire| {
+            if wire.nth == 0 {
+                wire.receive()?;
+                return None;
+            }
+            wire.serve(wire.open(ProtocolVersion::V2025_11_25))
+        });
+        let (version, received) = opened(server, &log);
+        assert_eq!(version.unwrap(), ProtocolVersion::V2025_11_25);
+        let all = ["server/discover", "initialize", "notifications/initialized"];
+        assert_eq!(methods(&received), all);
+    });
+}
+
+// ERA-21
+#[test]
+fn a_server_that_ends_again_is_an_error() {
+    soon(|| {
+        let pins: [(fn(Server) -> Server, &[&str]); 3] = [
+            (|server| server, &["server/discover", "initialize"]),
+            // What is no probe, or may not become legacy, is not tried again.
+            (|server| server.era(Era::Modern), &["server/discover"]),
+            (|server| server.era(Era::Legacy), &["initialize"]),
+        ];
+        for (pin, sent) in pins {
+            let (server, log) = server(|wire| wire.receive().map(drop));
+            let (version, received) = opened(pin(server), &log);
+            assert_eq!(version.unwrap_err().kind(), ErrorKind::Disconnected);
+            assert_eq!(methods(&received), sent);
+        }
+    });
+}
+
+/// A legacy server that ends when it is asked for its era.
+#[cfg(unix)]
+const SCRIPT: &str = r#"
+    while read -r line; do
+        id=${line#*'"id":'}; id=${id%%,*}
+        case $line in
+            *'"server/discover"'*) echo 'what is that?' >&2; exit 3 ;;
+            *'"initialize"'*) result='{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"sh","version":"1"}}' ;;
+            *'"tools/list"'*) result='{"tools":[]}' ;;
+            *) continue ;;
+        esac
+        printf '{"jsonrpc":"2.0","id":%s,"result":%s}\n' "$id" "$result"
+    done
+"#;
+
+// ERA-21
+#[cfg(unix)]
+#[test]
+fn a_process_that_exits_at_the_probe_is_started_once_more_without_it() {
+    soon(|| {
+        let server = Server::command("sh").args(["-c", SCRIPT]);
+        let client = Client::open(server.clone()).unwrap();
+        assert_eq!(client.protocol_version(), ProtocolVersion::V2025_06_18);
+        assert!(client.list_tools().unwrap().is_empty());
+        let error = Client::open(server.era(Era::Modern)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Disconnected);
+        assert_eq!(error.exit_status().unwrap().code(), Some(3));
+        assert_eq!(error.stderr_tail(), Some("what is that?\n"));
+    });
+}
+
+// ERA-22, ERA-23
+#[test]
+fn a_client_that_may_only_be_modern_fails_clearly_at_a_legacy_server() {
+    soon(|| {
+        let pins: [fn(Server) -> Server; 2] = [
+            |server| server.era(Era::Modern),
+            |server| server.version(ProtocolVersion::V2026_07_28),
+        ];
+        for pin in pins {
+            let (server, log) = speaking(ProtocolVersion::V2025_11_25);
+            let (version, received) = opened(pin(server.name("old-one")), &log);
+            let error = version.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Protocol);
+            let text = error.to_string();
+            for part in ["old-one", MODERN, "update the server", "pinned"] {
+                assert!(text.contains(part), "{text}");
+            }
+            assert_eq!(methods(&received), ["server/discover"]);
+            assert_eq!(log.ended(), 1);
+        }
+    });
+}
+
+// ERA-45, ERA-46, ERA-47, ERA-48
+#[test]
+fn initialize_is_the_first_message_and_offers_the_newest_allowed_version() {
+    soon(|| {
+        let newest: (fn(Server) -> Server, _) = (|server| server.era(Era::Legacy), LEGACY[0]);
+        let pins: [(fn(Server) -> Server, _); 5] = [
+            newest,
+            (|server| server.version(LEGACY[0]), LEGACY[0]),
+            (|server| server.version(LEGACY[1]), LEGACY[1]),
+            (|server| server.version(LEGACY[2]), LEGACY[2]),
+            (|server| server.version(LEGACY[3]), LEGACY[3]),
+        ];
+        for (pin, version) in pins {
+            let (server, log) = speaking(version);
+            let client = Client::builder().client_info("me", "7").open(pin(server)).unwrap();
+            assert_eq!(client.protocol_version(), version);
+            client.close();
+            let received = log.all();
+            assert_eq!(received[0].method(), "initialize");
+            assert_eq!(
+                received[0].0["params"],
+                json!({
+                    "protocolVersion": version.as_str(),
+                    "capabilities": {},
+                    "clientInfo": { "name": "me", "version": "7" },
+                })
+            );
+        }
+    });
+}
+
+// ERA-49, ERA-50, ERA-51, RPC-15
+#[test]
+fn the_handshake_has_its_order_and_the_server_may_already_ping_and_log() {
+    soon(|| {
+        let (server, log) = server(|wire| {
+            let ping = |id| wire.send(json!({ "jsonrpc": "2.0", "id": id, "method": "ping" }));
+            let say = |data| {
+                wire.notify("notifications/message", json!({ "level": "info", "data": data }));
+            };
+            let initialize = wire.receive()?;
+            ping("early");
+            say("early");
+            // The client has not got its result: nothing but the answer to the ping may come.
+            wire.receive()?;
+            wire.reply(&initialize, initialized("2025-11-25"));
+            ping("late");
+            say("late");
+            wire.serve(wire.receive())
+        });
+        let (heard, hear) = mpsc::channel();
+        let client = Client::builder()
+            .on_notification(move |notification, _| {
+                heard.send(notification.log_message().unwrap().data).unwrap();
+            })
+            .open(server.era(Era::Legacy))
+            .unwrap();
+        assert_eq!([hear.recv().unwrap(), hear.recv().unwrap()], ["early", "late"]);
+        client.list_tools().unwrap();
+        client.close();
+        let received = log.all();
+        assert_eq!(received[1].0, json!({ "jsonrpc": "2.0", "id": "early", "result": {} }));
+        let (answers, ours): (Vec<_>, Vec<_>) =
+            received.into_iter().partition(|message| message.method().is_empty());
+        assert_eq!(answers.len(), 2);
+        assert_eq!(answers[1].0, json!({ "jsonrpc": "2.0", "id": "late", "result": {} }));
+        assert_eq!(methods(&ours), ["initialize", "notifications/initialized", "tools/list"]);
+        let expected = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+        assert_eq!(ours[1].0, expected);
+    });
+}
+
+// ERA-52
+#[test]
+fn a_version_the_client_may_not_speak_ends_the_connection() {
+    soon(|| {
+        let any: fn(Server) -> Server = |server| server;
+        let one: fn(Server) -> Server = |server| server.version(ProtocolVersion::V2025_06_18);
+        for (pin, version) in [
+            (any, MODERN),
+            (any, "2099-01-01"),
+            (any, "1.0"),
+            (any, ""),
+            (one, "2025-03-26"),
+            (one, "2025-11-25"),
+        ] {
+            let (server, log) = server(move |wire| {
+                loop {
+                    let request = wire.receive()?;
+                    match request.method() {
+                        "initialize" => wire.reply(&request, initialized(version)),
+                        _ => wire.reply_error(&request, -32601, "no such method", None),
+                    }
+                }
+            });
+            let (opened, received) = opened(pin(server), &log);
+            let error = opened.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Protocol, "{version}: {error}");
+            assert!(error.to_string().contains(version), "{error}");
+            assert_eq!(received.last().unwrap().method(), "initialize");
+            assert_eq!(log.ended(), 1);
+        }
+    });
+}
+
+// ERA-53, ERA-44
+#[test]
+fn a_session_keeps_to_the_version_the_server_chose() {
+    soon(|| {
+        for version in LEGACY {
+            let (server, log) = speaking(version);
+            let client = Client::open(server).unwrap();
+            assert_eq!(client.protocol_version(), version);
+            client.set_log_level(LoggingLevel::Debug).unwrap();
+            for (_, call) in CALLS {
+                call(&client).unwrap();
+            }
+            client.close();
+            let received = log.all();
+            assert_eq!(methods(&received)[..2], ["server/discover", "initialize"]);
+            assert!(methods(&received).contains(&"ping"));
+            for message in &received[1..] {
+                assert!(!message.0.to_string().contains("io.modelcontextprotocol/"), "{message:?}");
+                assert_ne!(message.method(), "server/discover");
+            }
+        }
+    });
+}
+
+// ERA-53, ERA-55
+#[test]
+fn what_the_server_did_not_declare_is_not_asked_for() {
+    soon(|| {
+        for version in ProtocolVersion::ALL.iter().copied() {
+            let (server, log) = server(move |wire| {
+                loop {
+                    let request = wire.receive()?;
+                    let mut answer = match request.method() {
+                        "server/discover" if version.era() == Era::Modern => discovered(&[MODERN]),
+                        "initialize" => initialized(version.as_str()),
+                        _ => continue,
+                    };
+                    answer["capabilities"] = json!({ "x": {} });
+                    wire.reply(&request, answer);
+                }
+            });
+            let client = Client::open(server.version(version)).unwrap();
+            let before = log.all().len();
+            for (method, call) in CALLS {
+                // What has no capability of its own, or had none yet.
+                let is_free = matches!(method, "server/discover" | "example/any")
+                    || (method == "completion/complete" && version < LEGACY[2]);
+                if !is_free {
+                    let error = call(&client).unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::Unsupported, "{version} {method}");
+                    assert!(!error.may_have_run());
+                }
+            }
+            if version.era() == Era::Legacy {
+                let error = client.set_log_level(LoggingLevel::Debug).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Unsupported);
+            }
+            client.close();
+            assert!(before > 0);
+            let after = log.all();
+            assert!(after.iter().all(|m| m.method() == "notifications/initialized"), "{after:?}");
+        }
+    });
+}
+
+// ERA-54
+#[test]
+fn initialize_is_tried_once_more_in_a_version_the_error_lists() {
+    soon(|| {
+        let refusals: [(&[&str], usize, &[&str]); 4] = [
+            (&["2024-11-05", "2025-03-26"], 1, &["2025-11-25", "2025-03-26"]),
+            // Refused again.
+            (&["2024-11-05", "2025-03-26"], 2, &["2025-11-25", "2025-03-26"]),
+            // Nothing else that could be offered.
+            (&["2025-11-25"], 1, &["2025-11-25"]),
+            (&[MODERN], 1, &["2025-11-25"]),
+        ];
+        for (supported, times, offers) in refusals {
+            let (server, log) = server(move |wire| {
+                for _ in 0..times {
+                    let initialize = wire.receive()?;
+                    let data = json!({ "supported": supported, "requested": "2025-11-25" });
+                    wire.reply_error(&initialize, -32602, "not this one", Some(data));
+                }
+                wire.serve(wire.open(ProtocolVersion::V2025_03_26))
+            });
+            let (version, received) = opened(server.era(Era::Legacy), &log);
+            let is_open = times < offers.len();
+            match version {
+                Ok(version) if is_open => assert_eq!(version, ProtocolVersion::V2025_03_26),
+                Err(error) if !is_open => assert_eq!(error.rpc().unwrap().code, -32602),
+                unexpected => panic!("{supported:?}: {unexpected:?}"),
+            }
+            let requests: Vec<_> = received.iter().filter(|m| !m.id().is_null()).collect();
+            let offered: Vec<_> = requests.iter().map(|m| m.param("/protocolVersion")).collect();
+            assert_eq!(offered, offers);
+            assert!(requests.windows(2).all(|pair| pair[0].id() != pair[1].id()));
+        }
+    });
+}
+
+// ERA-55, ERA-56
+#[test]
+fn a_handshake_that_takes_too_long_fails_and_is_not_cancelled() {
+    soon(|| {
+        let (server, log) = server(|wire| wire.hold());
+        let timeouts = Timeouts::default().connect(Duration::from_millis(50));
+        let (version, received) = opened(server.era(Era::Legacy).timeouts(timeouts), &log);
+        let error = version.unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+        assert!(!error.may_have_run());
+        assert_eq!(methods(&received), ["initialize"]);
+        assert_eq!(log.ended(), 1);
+    });
+}
+
+// ERA-20, ERA-56, CANCEL-2
+#[test]
+fn connecting_can_be_cancelled_and_the_server_is_not_told() {
+    soon(|| {
+        for stage in ["server/discover", "initialize"] {
+            let (reached, at) = mpsc::channel();
+            let (server, log) = server(move |wire| {
+                loop {
+                    let request = wire.receive()?;
+                    match request.method() == stage {
+                        true => reached.send(()).unwrap(),
+                        false => wire.reply_error(&request, -32601, "no such method", None),
+                    }
+                }
+            });
+            let token = CancelToken::new();
+            let error = thread::scope(|scope| {
+                scope.spawn(|| {
+                    at.recv().unwrap();
+                    token.cancel();
+                });
+                Client::builder().cancel_token(&token).open(server).unwrap_err()
+            });
+            assert_eq!(error.kind(), ErrorKind::Cancelled, "{stage}: {error}");
+            assert!(!error.may_have_run());
+            let received = log.all();
+            assert_eq!(received.last().unwrap().method(), stage);
+            assert!(!methods(&received).contains(&"notifications/cancelled"));
+            assert_eq!(log.ended(), 1);
+        }
+    });
+}
+
+#[test]
+fn a_token_that_is_cancelled_already_opens_nothing() {
+    soon(|| {
+        let (server, log) = server(|wire| wire.serve(wire.receive()));
+        let token = CancelToken::new();
+        token.cancel();
+        let error = Client::builder().cancel_token(&token).open(server).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+        assert_eq!(log.ended(), 1);
+    });
+}
+
+#[test]
+fn a_token_for_connecting_does_not_end_later_calls() {
+    soon(|| {
+        let (server, _log) = speaking(ProtocolVersion::V2025_11_25);
+        let token = CancelToken::new();
+        let client = Client::builder().cancel_token(&token).open(server).unwrap();
+        token.cancel();
+        assert_eq!(client.call_tool("goes on", json!({})).unwrap().text(), "goes on");
+    });
+}
+
+// ERA-55
+#[cfg(unix)]
+#[test]
+fn a_server_that_does_not_end_is_ended_by_force() {
+    soon(|| {
+        let script = format!("trap '' TERM\n{SCRIPT}\nwhile :; do sleep 60; done");
+        let grace = Duration::from_millis(50);
+        let server = Server::command("sh")
+            .args(["-c", &script])
+            .era(Era::Legacy)
+            .timeouts(Timeouts::default().close_grace(grace).kill_grace(grace));
+        let client = Client::open(server).unwrap();
+        let report = client.close();
+        assert!(report.forced && !report.left_behind, "{report:?}");
+        assert!(!report.exit_status.unwrap().success());
+    });
+}
+
+// ERA-57
+#[test]
+fn the_server_s_own_words_on_initialize_reach_the_user() {
+    soon(|| {
+        for code in [-32022, -32602, -32601, -32000, 0] {
+            let (server, log) = server(move |wire| {
+                let initialize = wire.receive()?;
+                let words = "speak 2026-07-28 with me";
+                wire.reply_error(&initialize, code, words, None);
+                wire.serve(wire.receive())
+            });
+            let (version, received) = opened(server.era(Era::Legacy), &log);
+            let error = version.unwrap_err();
+            assert!(error.to_string().contains("speak 2026-07-28 with me"), "{error}");
+            assert_eq!(error.rpc().unwrap().code, code);
+            assert_eq!(methods(&received), ["initialize"]);
+        }
+    });
+}
+
+// ERA-51, ERA-55: the listener waits for the client, which there never will be.
+#[test]
+fn a_notification_before_a_failed_handshake_does_not_hold_it_up() {
+    soon(|| {
+        let (server, _log) = server(|wire| {
+            let initialize = wire.receive()?;
+            wire.notify("notifications/message", json!({ "level": "info", "data": "hello" }));
+            wire.reply_error(&initialize, -32603, "out of order", None);
+            wire.serve(wire.receive())
+        });
+        let timeouts = Timeouts::default().close_grace(Duration::from_secs(3600));
+        let error = Client::builder()
+            .on_notification(|_, _| ())
+            .open(server.era(Era::Legacy).timeouts(timeouts))
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Rpc);
+    });
+}
+
+// ERA-1, ERA-12, ERA-22, ERA-23, ERA-43, ERA-57, RPC-1: the matrix of the specification, with a
+// process.
+#[test]
+fn the_compatibility_matrix_holds() {
+    let failed = |error: &Error| !matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Closed);
+    soon(move || {
+        for (pin, server, expected) in [
+            (None, "modern", Some(Era::Modern)),
+            (None, "legacy", Some(Era::Legacy)),
+            (None, "both", Some(Era::Modern)),
+            (Some(Era::Modern), "modern", Some(Era::Modern)),
+            (Some(Era::Modern), "legacy", None),
+            (Some(Era::Modern), "both", Some(Era::Modern)),
+            (Some(Era::Legacy), "modern", None),
+            (Some(Era::Legacy), "legacy", Some(Era::Legacy)),
+            (Some(Era::Legacy), "both", Some(Era::Legacy)),
+        ] {
+            let example = example_server(server);
+            let client = Client::open(pin.map_or(example.clone(), |era| example.era(era)));
+            match (client, expected) {
+                (Ok(client), Some(era)) => {
+                    assert_eq!(client.protocol_version().era(), era, "{pin:?} {server}");
+                    assert!(!client.list_tools().unwrap().is_empty());
+                }
+                (Err(error), None) => {
+                    assert!(failed(&error), "{error}");
+                    assert!(error.to_string().contains(MODERN), "{error}");
+                }
+                (client, _) => panic!("{pin:?} {server}: {client:?}"),
+            }
+        }
+    });
+}
