@@ -62,12 +62,17 @@ impl Clocks {
     /// The earlier of the two ends, whose it is, and how long that clock was set to.
     pub(crate) fn next(&self) -> (Deadline, Clock, Duration) {
         let timeout = Deadline::from(self.timeout_from, self.timeout);
-        let max_total = Deadline::from(self.started, self.max_total);
+        let max_total = self.total();
         if timeout <= max_total {
             (timeout, Clock::Timeout, self.timeout)
         } else {
             (max_total, Clock::MaxTotal, self.max_total)
         }
+    }
+
+    /// The end that never moves.
+    pub(crate) fn total(&self) -> Deadline {
+        Deadline::from(self.started, self.max_total)
     }
 
     /// The call made progress: `timeout` starts again.

@@ -76,7 +76,8 @@ setters!(message, outgoing, notifications, stderr_tail, pages, in_flight);
 #[non_exhaustive]
 pub struct Timeouts {
     /// From starting a server until it has agreed on a version. Default 30 s. Silence while
-    /// finding out the server's era does not count; [`Timeouts::patience`] bounds that.
+    /// finding out the server's era does not count: [`Timeouts::patience`] bounds that, and
+    /// [`Timeouts::max_total`] both together.
     pub connect: Duration,
     /// A call's own clock. Default 60 s.
     pub request: Duration,

@@ -61,15 +61,20 @@ mod sealed {
 
     pub trait Listed: Sized {
         #[doc(hidden)]
+        const METHOD: &'static str;
+
+        #[doc(hidden)]
         fn page(list: &List<Self>, client: &Client) -> Result<Page<Self>>;
     }
 }
 
 macro_rules! listed {
-    ($($item:ident: $request:ident -> $result:ident.$items:ident,)*) => {$(
+    ($($item:ident: $method:literal $request:ident -> $result:ident.$items:ident,)*) => {$(
         impl Listed for $item {}
 
         impl sealed::Listed for $item {
+            const METHOD: &'static str = $method;
+
             fn page(list: &List<Self>, client: &Client) -> Result<Page<Self>> {
                 let params = ListParams::new(list.cursor.clone());
                 let request = Request::<$result>::new(client, ClientRequest::$request(params))
@@ -87,10 +92,10 @@ macro_rules! listed {
 }
 
 listed! {
-    Tool: ListTools -> ListToolsResult.tools,
-    Resource: ListResources -> ListResourcesResult.resources,
-    ResourceTemplate: ListResourceTemplates -> ListResourceTemplatesResult.resource_templates,
-    Prompt: ListPrompts -> ListPromptsResult.prompts,
+    Tool: "tools/list" ListTools -> ListToolsResult.tools,
+    Resource: "resources/list" ListResources -> ListResourcesResult.resources,
+    ResourceTemplate: "resources/templates/list" ListResourceTemplates -> ListResourceTemplatesResult.resource_templates,
+    Prompt: "prompts/list" ListPrompts -> ListPromptsResult.prompts,
 }
 
 impl<T: Listed> List<T> {
@@ -195,16 +200,16 @@ impl<T: Listed> Pages<T> {
     fn next_page(&mut self) -> Result<Page<T>> {
         if self.left == 0 {
             let text = "the server's list has more pages than are allowed";
-            let error = Error::new(ErrorKind::Limit, text).hint("Raise `Limits::pages`");
-            return Err(error.server(self.list.client.inner.session.server()));
+            return Err(
+                self.explain(Error::new(ErrorKind::Limit, text).hint("Raise `Limits::pages`"))
+            );
         }
         self.left -= 1;
         let page = self.list.page()?;
         match &page.next_cursor {
             Some(cursor) if !self.seen.insert(cursor.clone()) => {
                 let text = "the server's list does not end: it repeats a cursor";
-                let error = Error::new(ErrorKind::Protocol, text);
-                Err(error.server(self.list.client.inner.session.server()))
+                Err(self.explain(Error::new(ErrorKind::Protocol, text)))
             }
             Some(cursor) => {
                 self.list.cursor = Some(cursor.clone());
@@ -215,6 +220,10 @@ impl<T: Listed> Pages<T> {
                 Ok(page)
             }
         }
+    }
+
+    fn explain(&self, error: Error) -> Error {
+        error.server(self.list.client.inner.session.server()).about(T::METHOD, "")
     }
 }
 

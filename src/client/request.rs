@@ -351,15 +351,16 @@ impl<T> fmt::Debug for Pending<'_, T> {
     }
 }
 
-/// `resultType` alone.
+/// `resultType` alone; what is no text at all, as its JSON.
 fn result_type(reply: &Message) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Peek {
         #[serde(default)]
-        result_type: Option<String>,
+        result_type: Option<RawJson>,
     }
-    reply.parse::<Peek>().ok()?.result_type
+    let result_type = reply.parse::<Peek>().ok()?.result_type?;
+    Some(result_type.parse().unwrap_or_else(|_| result_type.get().to_owned()))
 }
 
 /// What a [`Request`] can return. Implemented for the results of the protocol and for

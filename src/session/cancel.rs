@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use crate::error::{Error, ErrorKind};
 use crate::session::router::Router;
 
 /// Ends blocking calls from another thread.
@@ -37,6 +38,10 @@ pub struct CancelToken(Arc<Mutex<State>>);
 struct State {
     cancelled: bool,
     requests: Vec<(Weak<Router>, u64)>,
+}
+
+pub(crate) fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "cancelled by this program")
 }
 
 impl CancelToken {

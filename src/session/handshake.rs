@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use crate::deadline::{Clocks, Deadline};
+use crate::deadline::{Clock, Clocks, Deadline};
 use crate::error::{Error, ErrorKind, Result, RpcError};
 use crate::protocol::envelope::{self, Kind, Message, Outcome};
 use crate::protocol::meta::{self, RequestMeta, SenderMeta};
 use crate::protocol::{
     ClientRequest, DiscoverResult, Era, InitializeParams, InitializeResult, ProtocolVersion,
 };
+use crate::session::cancel::{CancelToken, cancelled};
 use crate::session::router::{Interest, Router};
 use crate::session::{Opening, Pin, Session, Terms, close_by, no_common_version};
 use crate::transport::{Connect, Delivery, Outgoing, Slot};
@@ -96,11 +97,16 @@ struct Attempt<'o> {
     probed: bool,
 }
 
-/// What a delivery says about the probe.
-enum Verdict {
+/// The server's era.
+enum Found {
     Modern(Box<Terms>),
-    /// Legacy, to be opened with this version or the newest.
+    /// To be opened with this version, or the newest.
     Legacy(Option<ProtocolVersion>),
+}
+
+/// What a reply says about the probe.
+enum Verdict {
+    Found(Found),
     /// To be asked again in another version.
     Again(ProtocolVersion),
     Failed(Error),
@@ -139,11 +145,9 @@ impl<'o> Attempt<'o> {
     fn agree(self, terms: Terms) -> Result<(Arc<Router>, Terms, Speaking)> {
         let version = terms.version;
         log::debug!("{}: speaks {version} ({})", self.opening.server, version.era());
+        self.router.know_era(version.era());
         let speaking = match version.era() {
-            Era::Modern => {
-                self.router.agree_on_modern();
-                Some((version, self.sender(version)?))
-            }
+            Era::Modern => Some((version, self.sender(version)?)),
             Era::Legacy => None,
         };
         Ok((self.router, terms, speaking))
@@ -151,6 +155,9 @@ impl<'o> Attempt<'o> {
 
     /// Sends one message of the handshake. No such request is cancelled on the wire.
     fn send(&self, request: &ClientRequest, version: Option<ProtocolVersion>) -> Result<u64> {
+        if self.opening.cancel.as_ref().is_some_and(CancelToken::is_cancelled) {
+            return Err(cancelled());
+        }
         let interest = Interest { silent: true, ..Interest::default() };
         let id = self.router.register(&self.slot, interest)?;
         let sender = match version {
@@ -194,59 +201,15 @@ impl<'o> Attempt<'o> {
     /// ERA-12: opens with `server/discover`, and does what its answer or silence says.
     fn probe(&mut self, version: ProtocolVersion) -> Result<Terms> {
         self.probed = true;
-        let mut asked = vec![version];
-        let mut discover = self.send(&ClientRequest::Discover, Some(version))?;
-        self.discover = Some(discover);
-        let patience = self.opening.timeouts.patience;
-        let started = Instant::now();
-        let mut spoken: Option<Instant> = None;
         let mut ping = None;
-        let mut ponged: Option<Deadline> = None;
-        let version = loop {
-            let silence = match spoken {
-                Some(since) => Deadline::after(patience.saturating_sub(since.elapsed())),
-                None => {
-                    Deadline::after(patience.saturating_mul(3).saturating_sub(started.elapsed()))
-                }
-            };
-            let end = ponged.unwrap_or(silence);
-            // Looked up in steps, as nobody wakes this thread when the server first speaks.
-            match self.next(discover, end.min(Deadline::after(PING_AFTER)))? {
-                Some(Delivery::Reply(id, reply)) if id == discover => match self.verdict(&reply) {
-                    Verdict::Modern(terms) => return Ok(*terms),
-                    Verdict::Legacy(version) => break version,
-                    Verdict::Failed(error) => return Err(error),
-                    Verdict::Again(version) if asked.contains(&version) && asked.len() > 1 => {
-                        return Err(refused(&reply));
-                    }
-                    Verdict::Again(version) => {
-                        asked.push(version);
-                        discover = self.send(&ClientRequest::Discover, Some(version))?;
-                        self.discover = Some(discover);
-                    }
-                },
-                Some(Delivery::Reply(id, _)) if Some(id) == ping => {
-                    ponged = Some(Deadline::after(AFTER_PONG));
-                }
-                Some(Delivery::Failed(id, error)) if id == discover => {
-                    return Err(self.explain(error, "server/discover"));
-                }
-                Some(_) => {}
-                None if end.has_passed() => break None,
-                None => {
-                    let facts = self.router.transport()?.facts();
-                    if facts.has_spoken && spoken.is_none() {
-                        spoken = Some(Instant::now());
-                    }
-                    if ping.is_none() && !facts.modern_only {
-                        ping = Some(self.send(&ClientRequest::Ping, None)?);
-                    }
-                }
-            }
-        };
+        let found = self.find_era(version, &mut ping);
         if let Some(ping) = ping {
             self.forget(ping);
         }
+        let version = match found? {
+            Found::Modern(terms) => return Ok(*terms),
+            Found::Legacy(version) => version,
+        };
         // The wait for a silent server is not counted.
         self.clocks.restart_timeout();
         let Some(version) = version.or(self.opening.pin.newest(Era::Legacy)) else {
@@ -267,48 +230,111 @@ impl<'o> Attempt<'o> {
         self.initialize(version)
     }
 
-    fn verdict(&self, reply: &Message) -> Verdict {
-        match reply.kind() {
-            Kind::Response { outcome: Outcome::Result, .. } => {
-                match reply.parse::<DiscoverResult>() {
-                    Ok(found) => match self.opening.pin.newest_of(&found.supported_versions) {
-                        Some(version) if version.era() == Era::Modern => {
-                            Verdict::Modern(Box::new(Terms {
-                                version,
-                                server_info: found.server_info(),
-                                capabilities: found.capabilities,
-                                instructions: found.instructions,
-                            }))
-                        }
-                        // ERA-11
-                        Some(version) => Verdict::Legacy(Some(version)),
-                        None => Verdict::Failed(no_common_version(
-                            &found.supported_versions,
-                            self.opening.pin,
-                        )),
-                    },
-                    Err(_) => Verdict::Legacy(None),
+    /// Asks for the era and waits for what answers. A silent server that may be legacy is also
+    /// sent a `ping`, whose id ends up in `ping`.
+    fn find_era(&mut self, version: ProtocolVersion, ping: &mut Option<u64>) -> Result<Found> {
+        let modern_only = self.modern_only();
+        let may_ping = !modern_only && self.opening.pin.newest(Era::Legacy).is_some();
+        let patience = self.opening.timeouts.patience;
+        let mut asked = vec![version];
+        let mut discover = self.send(&ClientRequest::Discover, Some(version))?;
+        self.discover = Some(discover);
+        let started = Instant::now();
+        let mut spoken: Option<Instant> = None;
+        let mut ponged: Option<Deadline> = None;
+        loop {
+            let silence = match spoken {
+                // Its silence says nothing about its era: it has one.
+                _ if modern_only => self.clocks.next().0,
+                Some(since) => Deadline::after(patience.saturating_sub(since.elapsed())),
+                None => {
+                    Deadline::after(patience.saturating_mul(3).saturating_sub(started.elapsed()))
                 }
-            }
-            _ => {
-                let error = reply.rpc_error();
-                match error.code {
-                    // ERA-14
-                    UNSUPPORTED_VERSION => {
-                        let listed = listed(&error);
-                        match self.opening.pin.newest_of(&listed) {
-                            Some(version) if version.era() == Era::Modern => {
-                                Verdict::Again(version)
-                            }
-                            Some(version) => Verdict::Legacy(Some(version)),
-                            None => Verdict::Failed(no_common_version(&listed, self.opening.pin)),
-                        }
+            };
+            let end = ponged.unwrap_or(silence).min(self.clocks.total());
+            // Looked up in steps, as nobody wakes this thread when the server first speaks.
+            match self.next(discover, end.min(Deadline::after(PING_AFTER)))? {
+                Some(Delivery::Reply(id, reply)) if id == discover => match self.verdict(&reply) {
+                    Verdict::Found(found) => return Ok(found),
+                    Verdict::Failed(error) => return Err(error),
+                    Verdict::Again(version) if asked.contains(&version) && asked.len() > 1 => {
+                        return Err(refused(&reply));
                     }
-                    HEADER_MISMATCH | MISSING_CAPABILITY => Verdict::Failed(refused(reply)),
-                    // ERA-15, ERA-16
-                    _ => Verdict::Legacy(None),
+                    Verdict::Again(version) => {
+                        asked.push(version);
+                        discover = self.send(&ClientRequest::Discover, Some(version))?;
+                        self.discover = Some(discover);
+                    }
+                },
+                // An error is no sign: a modern server has no `ping`, and may be slow to discover.
+                Some(Delivery::Reply(id, reply)) if Some(id) == *ping && is_result(&reply) => {
+                    ponged = Some(Deadline::after(AFTER_PONG));
+                }
+                Some(Delivery::Failed(id, error)) if id == discover => {
+                    return Err(self.explain(error, "server/discover"));
+                }
+                Some(_) => {}
+                None if end.has_passed() && modern_only => {
+                    return Err(self.timed_out("server/discover"));
+                }
+                None if end.has_passed() => return Ok(Found::Legacy(None)),
+                None => {
+                    if spoken.is_none() && self.router.transport()?.facts().has_spoken {
+                        spoken = Some(Instant::now());
+                    }
+                    if ping.is_none() && may_ping {
+                        *ping = Some(self.send(&ClientRequest::Ping, None)?);
+                    }
                 }
             }
+        }
+    }
+
+    fn verdict(&self, reply: &Message) -> Verdict {
+        let error = match reply.kind() {
+            Kind::Response { outcome: Outcome::Result, .. } => return self.discovered(reply),
+            Kind::Response { outcome: Outcome::Unclear, .. } => {
+                return Verdict::Failed(refused(reply));
+            }
+            _ => reply.rpc_error(),
+        };
+        match error.code {
+            // ERA-14
+            UNSUPPORTED_VERSION => {
+                let listed = listed(&error);
+                match self.opening.pin.among(&listed).next() {
+                    Some(version) if version.era() == Era::Modern => Verdict::Again(version),
+                    Some(version) => Verdict::Found(Found::Legacy(Some(version))),
+                    None => Verdict::Failed(no_common_version(&listed, self.opening.pin)),
+                }
+            }
+            HEADER_MISMATCH | MISSING_CAPABILITY => Verdict::Failed(refused(reply)),
+            // ERA-15, ERA-16
+            _ => Verdict::Found(Found::Legacy(None)),
+        }
+    }
+
+    fn discovered(&self, reply: &Message) -> Verdict {
+        let Ok(found) = reply.parse::<DiscoverResult>() else {
+            return Verdict::Found(Found::Legacy(None));
+        };
+        // RPC-32
+        if let Some(other) = found.result_type.as_deref().filter(|of| *of != "complete") {
+            let text = format!("the result of `server/discover` is of an unknown type: {other:?}");
+            return Verdict::Failed(Error::new(ErrorKind::Protocol, text));
+        }
+        match self.opening.pin.among(&found.supported_versions).next() {
+            Some(version) if version.era() == Era::Modern => {
+                Verdict::Found(Found::Modern(Box::new(Terms {
+                    version,
+                    server_info: found.server_info(),
+                    capabilities: found.capabilities,
+                    instructions: found.instructions,
+                })))
+            }
+            // ERA-11
+            Some(version) => Verdict::Found(Found::Legacy(Some(version))),
+            None => Verdict::Failed(no_common_version(&found.supported_versions, self.opening.pin)),
         }
     }
 
@@ -320,25 +346,26 @@ impl<'o> Attempt<'o> {
 
     /// ERA-45…ERA-57: the legacy handshake.
     fn initialize(&mut self, offered: ProtocolVersion) -> Result<Terms> {
+        // It may `ping` before it answers.
+        self.router.know_era(Era::Legacy);
         let mut offered = offered;
         let mut id = self.send_initialize(offered)?;
         let mut offered_again = false;
         loop {
-            let (end, _, set_to) = self.clocks.next();
-            match self.next(id, end)? {
+            match self.next(id, self.clocks.next().0)? {
                 Some(Delivery::Reply(of, reply)) if of == id => {
-                    if let Kind::Response { outcome: Outcome::Result, .. } = reply.kind() {
+                    if is_result(&reply) {
                         return self.initialized(&reply);
                     }
                     let error = reply.rpc_error();
-                    let other = self.opening.pin.newest_of(&listed(&error));
+                    let listed = listed(&error);
+                    let other = self.opening.pin.among(&listed).find(|v| v.era() == Era::Legacy);
                     match other {
                         // ERA-54
                         Some(version)
                             if error.code == INVALID_PARAMS
                                 && !offered_again
-                                && version != offered
-                                && version.era() == Era::Legacy =>
+                                && version != offered =>
                         {
                             offered_again = true;
                             offered = version;
@@ -350,7 +377,7 @@ impl<'o> Attempt<'o> {
                 }
                 // ERA-20: the probe's answer, late: no `initialize` result has been accepted yet.
                 Some(Delivery::Reply(of, reply)) if Some(of) == self.discover => {
-                    if let Verdict::Modern(terms) = self.verdict(&reply) {
+                    if let Verdict::Found(Found::Modern(terms)) = self.verdict(&reply) {
                         self.forget(id);
                         return Ok(*terms);
                     }
@@ -359,16 +386,21 @@ impl<'o> Attempt<'o> {
                     return Err(self.explain(error, "initialize"));
                 }
                 Some(_) => {}
-                None => {
-                    let error = Error::new(
-                        ErrorKind::Timeout,
-                        format!("the server did not finish the handshake within {set_to:?} (`connect`)"),
-                    )
-                    .hint("Raise `Timeouts::connect`, or run the server's command by hand to see what it does");
-                    return Err(self.explain(error, "initialize"));
-                }
+                None => return Err(self.timed_out("initialize")),
             }
         }
+    }
+
+    fn timed_out(&self, method: &str) -> Error {
+        let (_, clock, set_to) = self.clocks.next();
+        let clock = match clock {
+            Clock::Timeout => "connect",
+            Clock::MaxTotal => "max_total",
+        };
+        let text = format!("the server did not open the connection within {set_to:?} (`{clock}`)");
+        let error = Error::new(ErrorKind::Timeout, text);
+        let hint = "Raise it in `Timeouts`, or run the server by hand to see what it does";
+        self.explain(error.hint(hint), method)
     }
 
     fn send_initialize(&self, version: ProtocolVersion) -> Result<u64> {
@@ -423,7 +455,15 @@ impl<'o> Attempt<'o> {
     }
 }
 
+fn is_result(reply: &Message) -> bool {
+    matches!(reply.kind(), Kind::Response { outcome: Outcome::Result, .. })
+}
+
 /// The server's own words on why it does not open.
 fn refused(reply: &Message) -> Error {
+    if let Kind::Response { outcome: Outcome::Unclear, .. } = reply.kind() {
+        let text = "the server's reply has not exactly one of `result` and `error`";
+        return Error::new(ErrorKind::Protocol, text);
+    }
     Error::from_rpc(reply.rpc_error()).ran(false)
 }

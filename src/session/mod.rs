@@ -50,12 +50,11 @@ impl Pin {
         ProtocolVersion::ALL.iter().copied().find(|v| v.era() == era && self.allows(*v))
     }
 
-    /// The newest allowed revision among those a server lists.
-    fn newest_of(self, listed: &[String]) -> Option<ProtocolVersion> {
-        ProtocolVersion::ALL
-            .iter()
-            .copied()
-            .find(|v| self.allows(*v) && listed.iter().any(|text| text == v.as_str()))
+    /// The allowed revisions among those a server lists, newest first.
+    fn among(self, listed: &[String]) -> impl Iterator<Item = ProtocolVersion> {
+        let is_listed =
+            |version: &ProtocolVersion| listed.iter().any(|text| text == version.as_str());
+        ProtocolVersion::ALL.iter().copied().filter(move |v| self.allows(*v)).filter(is_listed)
     }
 }
 
@@ -148,12 +147,10 @@ impl Session {
         if self.terms.version.era() != Era::Modern {
             return None;
         }
-        let listed: Vec<String> = handshake::supported(error)?
-            .into_iter()
-            .filter(|v| !retried.iter().any(|r| r.as_str() == v))
-            .collect();
-        let version = self.opening.pin.newest_of(&listed)?;
-        (version.era() == Era::Modern).then_some(version)
+        let listed = handshake::supported(error)?;
+        let is_new = |version: &ProtocolVersion| !retried.contains(version);
+        let is_modern = |version: &ProtocolVersion| version.era() == Era::Modern;
+        self.opening.pin.among(&listed).filter(is_modern).find(is_new)
     }
 
     fn use_version(&self, version: ProtocolVersion) {

@@ -10,7 +10,7 @@ use crate::protocol::envelope::{Kind, Message, Outcome};
 use crate::protocol::meta::{self, RequestMeta};
 use crate::protocol::{ClientRequest, LogMessageParams, ProgressParams, ProtocolVersion};
 use crate::session::Session;
-use crate::session::cancel::CancelToken;
+use crate::session::cancel::{CancelToken, cancelled};
 use crate::session::router::Interest;
 use crate::transport::{Delivery, Notice, Slot};
 
@@ -84,6 +84,9 @@ impl<'a> PendingRequest<'a> {
 
     fn send(&mut self) -> Result<()> {
         let session = &*self.session;
+        if self.options.cancel.as_ref().is_some_and(CancelToken::is_cancelled) {
+            return Err(cancelled());
+        }
         let mut meta = std::mem::take(&mut self.options.meta);
         meta.progress = self.options.on_progress.is_some() || self.options.restart_on_progress;
         if meta.log_level.is_none() {

@@ -12,8 +12,9 @@ use serde_json::json;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Limits;
-use crate::protocol::ProgressToken;
 use crate::protocol::envelope::{self, Kind, Message, Outcome, ResponseId, Scanned};
+use crate::protocol::{Era, ProgressToken};
+use crate::session::cancel::cancelled;
 use crate::session::dispatcher::{Dispatcher, Listener};
 use crate::transport::{
     Abandoned, CloseReport, Delivery, Inbox, Notice, Outgoing, Slot, Transport,
@@ -25,7 +26,6 @@ pub(crate) struct Router {
     transport: OnceLock<Arc<dyn Transport>>,
     pending: Mutex<Pending>,
     next_id: AtomicU64,
-    is_modern: AtomicBool,
     limits: Limits,
     /// Bytes of notifications that wait for a listener.
     held: Arc<AtomicUsize>,
@@ -37,8 +37,23 @@ pub(crate) struct Router {
 #[derive(Default)]
 struct Pending {
     requests: HashMap<u64, Entry>,
+    era: Known,
     /// Why nothing can be asked any more.
     ended: Option<Error>,
+}
+
+/// What is known of the server's era, which decides whether it may ask us anything.
+enum Known {
+    /// Nothing yet: what the server asks waits until it is known. Id and method of each.
+    Nothing(Vec<(String, String)>),
+    Legacy,
+    Modern,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self::Nothing(Vec::new())
+    }
 }
 
 struct Entry {
@@ -62,7 +77,6 @@ impl Router {
             transport: OnceLock::new(),
             pending: Mutex::default(),
             next_id: AtomicU64::new(1),
-            is_modern: AtomicBool::new(false),
             dispatcher: Dispatcher::new(listener, limits.notifications),
             limits,
             held: Arc::default(),
@@ -83,9 +97,19 @@ impl Router {
         self.transport.get().ok_or_else(|| Error::new(ErrorKind::Closed, "not connected"))
     }
 
-    /// From now on the server may send no requests, and gets no responses.
-    pub(crate) fn agree_on_modern(&self) {
-        self.is_modern.store(true, Ordering::Release);
+    /// The server may ask from now on, and is answered what it has asked already, or (in the modern
+    /// era) may not ask, and gets no responses.
+    pub(crate) fn know_era(&self, era: Era) {
+        let known = match era {
+            Era::Legacy => Known::Legacy,
+            Era::Modern => Known::Modern,
+        };
+        let before = std::mem::replace(&mut self.lock().era, known);
+        if let Known::Nothing(asked) = before {
+            for (id, method) in asked {
+                self.answer(id, method);
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Pending> {
@@ -114,8 +138,7 @@ impl Router {
     pub(crate) fn cancel(&self, id: u64) {
         let Some(entry) = self.lock().requests.remove(&id) else { return };
         let ran = self.leave(id, entry.interest, "cancelled");
-        let error = Error::new(ErrorKind::Cancelled, "cancelled by this program").ran(ran);
-        let _ = entry.sender.send(Delivery::Failed(id, error));
+        let _ = entry.sender.send(Delivery::Failed(id, cancelled().ran(ran)));
     }
 
     fn leave(&self, id: u64, interest: Interest, reason: &str) -> bool {
@@ -194,7 +217,8 @@ impl Router {
         match message.kind() {
             Kind::Response { id, outcome } => {
                 let id = match (id, via) {
-                    (ResponseId::Ours(id), _) => *id,
+                    // An exchange answers its own request and no other.
+                    (ResponseId::Ours(id), via) if via.is_none_or(|via| via == *id) => *id,
                     (ResponseId::Missing, Some(via)) => via,
                     (ResponseId::Missing, None) if *outcome == Outcome::Error => {
                         let error = message.rpc_error();
@@ -215,7 +239,7 @@ impl Router {
                 };
                 let _ = entry.sender.send(Delivery::Reply(id, message));
             }
-            Kind::Request { id, method } => self.answer(id, method),
+            Kind::Request { id, method } => self.answer(id.clone(), method.clone()),
             Kind::Notification { method } => {
                 let method = method.clone();
                 self.notify(&method, message, via);
@@ -224,14 +248,19 @@ impl Router {
     }
 
     /// Answers a server's request at once. Whoever reads runs no user code and never blocks.
-    fn answer(&self, id: &str, method: &str) {
-        if self.is_modern.load(Ordering::Acquire) {
-            log::warn!("{}: dropped a request {method:?}: this era has none", self.server);
-            return;
+    fn answer(&self, id: String, method: String) {
+        const MOST_WAITING: usize = 64;
+        match &mut self.lock().era {
+            Known::Legacy => {}
+            Known::Nothing(asked) if asked.len() < MOST_WAITING => return asked.push((id, method)),
+            Known::Nothing(_) | Known::Modern => {
+                log::warn!("{}: dropped a request of the server's: {method:?}", self.server);
+                return;
+            }
         }
-        let response = match method {
-            "ping" => envelope::empty_result(id),
-            _ => envelope::error_response(id, -32601, "this client does not have that method"),
+        let response = match method.as_str() {
+            "ping" => envelope::empty_result(&id),
+            _ => envelope::error_response(&id, -32601, "this client does not have that method"),
         };
         self.post_aside(response, "(response)");
     }
@@ -297,7 +326,7 @@ impl Inbox for Router {
         log::trace!("{}: <- {}", self.server, String::from_utf8_lossy(&text));
         match Message::scan(text) {
             Ok(Scanned::One(message)) => self.route(message, via),
-            Ok(Scanned::Batch(_)) if self.is_modern.load(Ordering::Acquire) => {
+            Ok(Scanned::Batch(_)) if matches!(self.lock().era, Known::Modern) => {
                 log::warn!("{}: dropped a batch: this era has none", self.server);
             }
             Ok(Scanned::Batch(messages)) => {

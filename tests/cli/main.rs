@@ -1,1 +1,22 @@
-//! The `umcp` command, as a shell sees it.
+//! The `umcp` command, as a shell sees it: what it prints where, and its exit status.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod arguments;
+mod command;
+mod http;
+#[cfg(unix)]
+mod interrupts;
+mod status;
+mod verbs;
+
+/// The server of the examples, to put behind HTTP.
+#[path = "../../examples/support/server.rs"]
+mod server;

@@ -838,6 +838,10 @@ fn an_error_says_whether_the_server_may_have_begun() {
         let undeclared = |client: &Client| client.list_prompts().unwrap_err();
         let ends: Play = |_, _| None;
         let waits: Play = |_, _| Some(());
+        let knows_no_such: Play = |wire, call| {
+            wire.reply_error(&call, -32601, "no", None);
+            Some(())
+        };
         let refuses: Play = |wire, call| {
             wire.reply_error(&call, -32602, "no", None);
             Some(())
@@ -862,6 +866,7 @@ fn an_error_says_whether_the_server_may_have_begun() {
             (failure(again, ends), ErrorKind::Disconnected, false),
             (failure(call, ends), ErrorKind::Disconnected, true),
             (failure(hurried, waits), ErrorKind::Timeout, true),
+            (failure(call, knows_no_such), ErrorKind::Rpc, false),
             (failure(call, refuses), ErrorKind::Rpc, true),
             (failure(call, fails), ErrorKind::Tool, true),
             (failure(call, lies), ErrorKind::Protocol, true),

@@ -2,9 +2,9 @@
 //! here keep the opening too, which those of `calls` leave out.
 
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -137,7 +137,7 @@ pub fn everything() -> Value {
     json!({ "tools": {}, "resources": {}, "prompts": {}, "completions": {}, "logging": {} })
 }
 
-fn discovered(versions: &[&str]) -> Value {
+pub fn discovered(versions: &[&str]) -> Value {
     json!({
         "resultType": "complete",
         "supportedVersions": versions,
@@ -172,6 +172,9 @@ pub fn result(request: &Received) -> Value {
         _ => json!({}),
     }
 }
+
+/// What a server may be pinned to.
+type Pinning = fn(Server) -> Server;
 
 /// A call of the client's, and the method it becomes (in the modern era, if that matters).
 pub type Call = (&'static str, fn(&Client) -> Result<()>);
@@ -250,7 +253,7 @@ fn a_client_pinned_to_the_modern_era_never_leaves_the_version_out() {
 #[test]
 fn the_probe_comes_first_and_names_the_newest_version() {
     soon(|| {
-        let pins: [fn(Server) -> Server; 3] = [
+        let pins: [Pinning; 3] = [
             |server| server,
             |server| server.era(Era::Modern),
             |server| server.version(ProtocolVersion::V2026_07_28),
@@ -419,7 +422,6 @@ fn a_version_error_without_a_common_version_says_which_there_are() {
 #[test]
 fn any_other_answer_to_the_probe_means_legacy() {
     soon(|| {
-        let error = |code: i64, data: Value| json!({ "error": { "code": code, "message": "no", "data": data } });
         // ERA-18: the shape of the data means nothing.
         let versions = json!({ "supported": [MODERN], "requested": MODERN });
         let codes = [
@@ -428,7 +430,10 @@ fn any_other_answer_to_the_probe_means_legacy() {
         ];
         let mut answers: Vec<Value> = Vec::new();
         for code in codes {
-            answers.extend([error(code, Value::Null), error(code, versions.clone())]);
+            for data in [&Value::Null, &versions] {
+                let error = json!({ "code": code, "message": "no", "data": data });
+                answers.push(json!({ "error": error }));
+            }
         }
         answers.extend([
             json!({ "error": "no" }),
@@ -478,12 +483,65 @@ fn silence_for_longer_than_patience_means_legacy() {
 
 // ERA-19
 #[test]
-fn the_clocks_of_calls_do_not_end_the_probe() {
+fn the_clock_of_calls_does_not_end_the_probe() {
     soon(|| {
         let (server, log) = speaking(ProtocolVersion::V2026_07_28);
-        let no_time = Timeouts::default().request(Duration::ZERO).max_total(Duration::ZERO);
+        let no_time = Timeouts::default().request(Duration::ZERO);
         let (version, _) = opened(server.timeouts(no_time), &log);
         assert_eq!(version.unwrap(), ProtocolVersion::V2026_07_28);
+    });
+}
+
+// ERA-15, ERA-20: a server that is alive but will not answer need not be waited for. One that
+// answers out of order is given a moment.
+#[test]
+fn a_ping_that_is_answered_before_the_probe_cuts_the_silence_short() {
+    soon(|| {
+        for answers_late in [false, true] {
+            let (server, log) = server(move |wire| {
+                let (probe, ping) = (wire.receive()?, wire.receive()?);
+                wire.reply(&ping, json!({}));
+                if answers_late {
+                    wire.reply(&probe, discovered(&[MODERN]));
+                }
+                wire.serve(wire.open(ProtocolVersion::V2025_11_25))
+            });
+            let patience = Timeouts::default().patience(Duration::from_secs(3600));
+            let (version, received) = opened(server.timeouts(patience), &log);
+            let era = if answers_late { Era::Modern } else { Era::Legacy };
+            assert_eq!(version.unwrap().era(), era);
+            assert_eq!(methods(&received)[..2], ["server/discover", "ping"]);
+        }
+    });
+}
+
+// ERA-15, ERA-19: modern servers have no `ping`. One that says so is not legacy for that, and may
+// take its time over the probe.
+#[test]
+fn a_ping_that_is_refused_does_not_end_the_wait_for_the_probe() {
+    soon(|| {
+        let (answer, due) = mpsc::channel::<()>();
+        let due = Mutex::new(due);
+        let (server, log) = server(move |wire| {
+            let (probe, ping) = (wire.receive()?, wire.receive()?);
+            wire.reply_error(&ping, -32601, "no such method", None);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let _ = due.lock().unwrap().recv();
+                    wire.reply(&probe, discovered(&[MODERN]));
+                });
+                wire.serve(wire.receive())
+            })
+        });
+        let opening = thread::spawn(|| Client::open(server));
+        for method in ["server/discover", "ping"] {
+            assert_eq!(log.seen.recv().unwrap().method(), method);
+        }
+        let next = log.seen.recv_timeout(Duration::from_millis(500));
+        assert_eq!(next.ok(), None, "sent although the server had not answered the probe");
+        answer.send(()).unwrap();
+        let client = opening.join().unwrap().unwrap();
+        assert_eq!(client.protocol_version(), ProtocolVersion::V2026_07_28);
     });
 }
 
@@ -502,7 +560,8 @@ fn a_sign_of_life_that_is_never_answered_leaves_nothing_pending() {
         });
         let client = Client::open(server).unwrap();
         let mut logged = Vec::new();
-        client.tool("x").on_log(|message| logged.push(message.data.clone())).call().unwrap();
+        let called = client.tool("x").on_log(|message| logged.push(message.data.clone())).call();
+        assert_eq!(called.unwrap().text(), "x");
         assert_eq!(logged, ["mine"]);
     });
 }
@@ -580,7 +639,7 @@ fn a_server_that_ends_at_the_probe_is_started_once_more_without_it() {
 #[test]
 fn a_server_that_ends_again_is_an_error() {
     soon(|| {
-        let pins: [(fn(Server) -> Server, &[&str]); 3] = [
+        let pins: [(Pinning, &[&str]); 3] = [
             (|server| server, &["server/discover", "initialize"]),
             // What is no probe, or may not become legacy, is not tried again.
             (|server| server.era(Era::Modern), &["server/discover"]),
@@ -602,7 +661,9 @@ const SCRIPT: &str = r#"
         id=${line#*'"id":'}; id=${id%%,*}
         case $line in
             *'"server/discover"'*) echo 'what is that?' >&2; exit 3 ;;
-            *'"initialize"'*) result='{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"sh","version":"1"}}' ;;
+            *'"initialize"'*)
+                result='{"protocolVersion":"2025-06-18","capabilities":{"tools":{}}'
+                result=$result',"serverInfo":{"name":"sh","version":"1"}}' ;;
             *'"tools/list"'*) result='{"tools":[]}' ;;
             *) continue ;;
         esac
@@ -630,7 +691,7 @@ fn a_process_that_exits_at_the_probe_is_started_once_more_without_it() {
 #[test]
 fn a_client_that_may_only_be_modern_fails_clearly_at_a_legacy_server() {
     soon(|| {
-        let pins: [fn(Server) -> Server; 2] = [
+        let pins: [Pinning; 2] = [
             |server| server.era(Era::Modern),
             |server| server.version(ProtocolVersion::V2026_07_28),
         ];
@@ -653,9 +714,8 @@ fn a_client_that_may_only_be_modern_fails_clearly_at_a_legacy_server() {
 #[test]
 fn initialize_is_the_first_message_and_offers_the_newest_allowed_version() {
     soon(|| {
-        let newest: (fn(Server) -> Server, _) = (|server| server.era(Era::Legacy), LEGACY[0]);
-        let pins: [(fn(Server) -> Server, _); 5] = [
-            newest,
+        let pins: [(Pinning, _); 5] = [
+            (|server| server.era(Era::Legacy), LEGACY[0]),
             (|server| server.version(LEGACY[0]), LEGACY[0]),
             (|server| server.version(LEGACY[1]), LEGACY[1]),
             (|server| server.version(LEGACY[2]), LEGACY[2]),
@@ -725,8 +785,8 @@ fn the_handshake_has_its_order_and_the_server_may_already_ping_and_log() {
 #[test]
 fn a_version_the_client_may_not_speak_ends_the_connection() {
     soon(|| {
-        let any: fn(Server) -> Server = |server| server;
-        let one: fn(Server) -> Server = |server| server.version(ProtocolVersion::V2025_06_18);
+        let any: Pinning = |server| server;
+        let one: Pinning = |server| server.version(ProtocolVersion::V2025_06_18);
         for (pin, version) in [
             (any, MODERN),
             (any, "2099-01-01"),
@@ -823,8 +883,9 @@ fn what_the_server_did_not_declare_is_not_asked_for() {
 #[test]
 fn initialize_is_tried_once_more_in_a_version_the_error_lists() {
     soon(|| {
-        let refusals: [(&[&str], usize, &[&str]); 4] = [
+        let refusals: [(&[&str], usize, &[&str]); 5] = [
             (&["2024-11-05", "2025-03-26"], 1, &["2025-11-25", "2025-03-26"]),
+            (&[MODERN, "2025-03-26"], 1, &["2025-11-25", "2025-03-26"]),
             // Refused again.
             (&["2024-11-05", "2025-03-26"], 2, &["2025-11-25", "2025-03-26"]),
             // Nothing else that could be offered.
@@ -833,6 +894,8 @@ fn initialize_is_tried_once_more_in_a_version_the_error_lists() {
         ];
         for (supported, times, offers) in refusals {
             let (server, log) = server(move |wire| {
+                let probe = wire.receive()?;
+                wire.reply_error(&probe, -32601, "no such method", None);
                 for _ in 0..times {
                     let initialize = wire.receive()?;
                     let data = json!({ "supported": supported, "requested": "2025-11-25" });
@@ -840,17 +903,18 @@ fn initialize_is_tried_once_more_in_a_version_the_error_lists() {
                 }
                 wire.serve(wire.open(ProtocolVersion::V2025_03_26))
             });
-            let (version, received) = opened(server.era(Era::Legacy), &log);
-            let is_open = times < offers.len();
-            match version {
-                Ok(version) if is_open => assert_eq!(version, ProtocolVersion::V2025_03_26),
-                Err(error) if !is_open => assert_eq!(error.rpc().unwrap().code, -32602),
-                unexpected => panic!("{supported:?}: {unexpected:?}"),
+            let (version, received) = opened(server, &log);
+            let offered: Vec<_> = received
+                .iter()
+                .filter(|message| message.method() == "initialize")
+                .map(|message| message.param("/protocolVersion"))
+                .collect();
+            assert_eq!(offered, offers, "{supported:?}");
+            if times < offers.len() {
+                assert_eq!(version.unwrap(), ProtocolVersion::V2025_03_26);
+            } else {
+                assert_eq!(version.unwrap_err().rpc().unwrap().code, -32602);
             }
-            let requests: Vec<_> = received.iter().filter(|m| !m.id().is_null()).collect();
-            let offered: Vec<_> = requests.iter().map(|m| m.param("/protocolVersion")).collect();
-            assert_eq!(offered, offers);
-            assert!(requests.windows(2).all(|pair| pair[0].id() != pair[1].id()));
         }
     });
 }
@@ -886,13 +950,13 @@ fn connecting_can_be_cancelled_and_the_server_is_not_told() {
                 }
             });
             let token = CancelToken::new();
-            let error = thread::scope(|scope| {
-                scope.spawn(|| {
-                    at.recv().unwrap();
-                    token.cancel();
-                });
-                Client::builder().cancel_token(&token).open(server).unwrap_err()
+            let cancel = token.clone();
+            let canceller = thread::spawn(move || {
+                at.recv().unwrap();
+                cancel.cancel();
             });
+            let error = Client::builder().cancel_token(&token).open(server).unwrap_err();
+            canceller.join().unwrap();
             assert_eq!(error.kind(), ErrorKind::Cancelled, "{stage}: {error}");
             assert!(!error.may_have_run());
             let received = log.all();

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of `src`, from the ground up.
 const FLOORS: &[&[&str]] = &[
-    &["error", "limits", "deadline", "threads"],
+    &["error", "limits", "deadline"],
+    &["threads"],
     &["protocol"],
     &["process", "net"],
     &["transport"],

@@ -13,8 +13,11 @@
 mod calls;
 mod common;
 mod era;
+mod errors;
+mod house;
 #[cfg(feature = "http")]
 mod http;
 mod meta;
 mod methods;
+mod rpc;
 mod stdio;

@@ -112,9 +112,7 @@ pub(crate) struct Options {
     /// Print the MCP result object, as one JSON document
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// How long to wait for the server: for connecting, and then for the answer [default: 60s]
-    ///
-    /// With a suffix of ms, s, m or h; a bare number is seconds.
+    /// How long to connect, and then to wait for the answer: 500ms, 30s, 2m, 1h [default: 30s, 60s]
     #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
     /// Speak one era of the protocol only, instead of finding out

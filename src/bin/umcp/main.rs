@@ -17,6 +17,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 use log::LevelFilter;
 
 use cli::Cli;
@@ -30,6 +31,10 @@ fn main() -> ExitCode {
         Err(help) if !help.use_stderr() => {
             let _ = help.print();
             return ExitCode::from(status::DONE);
+        }
+        Err(help) if help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = help.print();
+            return ExitCode::from(status::USAGE);
         }
         Err(error) => {
             let text = error.to_string();

@@ -142,7 +142,7 @@ impl Allowed {
         self.kinds
             .iter()
             .find_map(|kind| kind.read(text))
-            .ok_or_else(|| format!("the tool wants {self}"))
+            .ok_or_else(|| format!("the tool takes `{self}`"))
     }
 }
 
@@ -276,7 +276,7 @@ mod tests {
             (json!({"type": ["integer", "null"]}), "x", "null|integer"),
             (json!({"enum": ["a", 5]}), "b", r#""a"|5"#),
         ] {
-            let error = Err(format!("the tool wants {expected}"));
+            let error = Err(format!("the tool takes `{expected}`"));
             assert_eq!(read(schema.clone(), text), error, "{schema} {text:?}");
         }
     }

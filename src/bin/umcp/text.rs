@@ -131,9 +131,10 @@ pub(crate) fn pretty(json: &str) -> String {
 
 /// `. Did you mean …?`, if one of the names is close.
 pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let length = name.chars().count();
     let known = known.into_iter().map(|known| (distance(name, known), known));
     match known.min_by_key(|(distance, _)| *distance) {
-        Some((distance, known)) if distance <= (name.chars().count() / 3).max(1) => {
+        Some((distance, known)) if distance < length && distance <= (length / 3).max(1) => {
             format!(". Did you mean `{}`?", first_line(known))
         }
         _ => String::new(),
@@ -223,9 +224,11 @@ mod tests {
             ("get-weather", ". Did you mean `get_weather`?"),
             ("getwether", ". Did you mean `get_weather`?"),
             ("subtract", ""),
+            ("b", ""),
         ] {
             assert_eq!(did_you_mean(name, known), expected, "{name}");
         }
+        assert_eq!(did_you_mean("b", ["a"]), "");
         assert_eq!(did_you_mean("x", []), "");
     }
 }

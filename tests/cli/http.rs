@@ -1,0 +1,143 @@
+//! Servers at a URL, on the loopback.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::command::{example_server, run, umcp};
+use crate::server::{Era, Server};
+
+/// Serves every request with the status and the body that `answer` makes of its body. Returns the
+/// URL. The threads end with the test.
+fn serve(answer: impl Fn(&[u8]) -> (u16, String) + Clone + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let answer = answer.clone();
+            thread::spawn(move || exchange(&stream, answer));
+        }
+    });
+    url
+}
+
+fn exchange(mut stream: &TcpStream, answer: impl Fn(&[u8]) -> (u16, String)) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        match line.trim_end().to_ascii_lowercase().split_once(": ") {
+            Some(("content-length", value)) => length = value.parse().ok()?,
+            _ if line.trim_end().is_empty() => break,
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let (status, body) = answer(&body);
+    let size = body.len();
+    write!(
+        stream,
+        "HTTP/1.1 {status} Status\r\nContent-Type: application/json\r\n\
+         Content-Length: {size}\r\nConnection: close\r\n\r\n{body}"
+    )
+    .ok()
+}
+
+/// The example server behind HTTP.
+fn example() -> String {
+    serve(|body| (200, answer(&serde_json::from_slice(body).unwrap())))
+}
+
+fn answer(message: &Value) -> String {
+    let mut reply = json!(null);
+    // The last message is the reply; the others belong into an event stream.
+    Server::new(Era::Modern).handle(message, &mut |message| reply = message);
+    reply.to_string()
+}
+
+fn at(url: &str, words: &str) -> Command {
+    umcp(words.split(' ').chain(["--url", url]))
+}
+
+#[test]
+fn every_verb_works_over_http() {
+    let url = example();
+    for (words, expected) in [
+        ("info", "server        Example server (umcp-example-server) 1.0.0\n"),
+        ("tools", "add(a: number, b: number)  Addition: Adds two numbers\n"),
+        ("resources", "file:///notes/hello.txt  A greeting: A short text\n"),
+        ("templates", "data://numbers/{n}  Square: n times n\n"),
+        ("prompts", "greeting(name)        Greeting: Asks for a greeting\n"),
+        ("call add a=2 b=3", "5\n"),
+        ("call add --args {\"a\":2} b:=3", "5\n"),
+        ("read file:///notes/hello.txt", "Hello from the example server.\n"),
+        ("prompt greeting name=Ada", "user: Please greet Ada.\n"),
+    ] {
+        let ended = run(&mut at(&url, words)).expect(0);
+        assert!(ended.text().starts_with(expected), "{words}: {ended:?}");
+        assert_eq!(ended.stderr, "", "{words}");
+        run(&mut at(&url, &format!("{words} --json"))).expect(0).json();
+    }
+    assert!(run(&mut at(&url, "ping")).expect(0).text().ends_with(" ms\n"));
+    run(&mut at(&url, "call fail")).expect(5);
+    run(&mut at(&url, "read memo://99")).expect(5);
+}
+
+#[test]
+fn authorization_is_3() {
+    for status in [401, 403] {
+        let url = serve(move |_| (status, String::new()));
+        let ended = run(&mut at(&url, "tools --json")).expect(3);
+        assert!(ended.stdout.is_empty());
+        assert!(ended.stderr.contains(&format!("HTTP {status}")), "{ended:?}");
+    }
+}
+
+#[test]
+fn nobody_there_is_4() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    drop(listener);
+    run(&mut at(&url, "info")).expect(4);
+    let url = serve(|_| (404, String::new()));
+    run(&mut at(&url, "info")).expect(4);
+    let url = serve(|_| (503, "down for a while".to_owned()));
+    let ended = run(&mut at(&url, "info")).expect(4);
+    assert!(ended.stderr.contains("down for a while"), "{ended:?}");
+}
+
+#[test]
+fn nonsense_is_6() {
+    for body in ["", "<html>welcome</html>", "{}", "[]", r#"{"jsonrpc":"2.0","method":"x"}"#] {
+        let url = serve(move |_| (200, body.to_owned()));
+        let ended = run(&mut at(&url, "info")).expect(6);
+        assert!(ended.stdout.is_empty() && ended.stderr.starts_with("umcp: "), "{body}: {ended:?}");
+    }
+}
+
+#[test]
+fn silence_is_124() {
+    let url = serve(|body| {
+        let message: Value = serde_json::from_slice(body).unwrap();
+        if message["method"] == "tools/call" {
+            loop {
+                thread::park();
+            }
+        }
+        (200, answer(&message))
+    });
+    let ended = run(&mut at(&url, "call slow seconds=50 --timeout 1s")).expect(124);
+    assert!(ended.stderr.contains(r#"tools/call "slow": no reply"#), "{ended:?}");
+}
+
+#[test]
+fn one_server_at_a_time() {
+    let mut command = at("http://127.0.0.1:9/mcp", "info");
+    let ended = run(command.arg("--").arg(example_server())).expect(1);
+    assert_eq!(ended.stderr, "umcp: a URL and a command are two servers: give one\n");
+}
