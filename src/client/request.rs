@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::envelope::Message;
-use crate::protocol::meta::{RequestMeta, check_key};
+use crate::protocol::meta::{RequestMeta, check};
 use crate::protocol::{
     Body, CallToolResult, ClientRequest, CompleteResult, CompletionContext, Era, GetPromptResult,
     LogMessageParams, LoggingLevel, ProgressParams, RawJson,
@@ -134,13 +134,14 @@ impl<'a, T: Reply> Request<'a, T> {
     }
 
     /// Adds a member to the request's `_meta`. Keys that the specification reserves are refused
-    /// when the request is made, except those of trace context.
+    /// when the request is made, except those of trace context (`traceparent`, `tracestate`,
+    /// `baggage`), whose values are checked.
     pub fn meta(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
-        let key = key.into();
-        if let Err(why) = check_key(&key) {
+        let (key, value) = (key.into(), value.into());
+        if let Err(why) = check(&key, &value) {
             self.refuse(format!("`_meta` key {key:?}: {why}"));
         }
-        self.options.meta.own.insert(key, value.into());
+        self.options.meta.own.insert(key, value);
         self
     }
 

@@ -86,6 +86,8 @@ pub(crate) struct Pipes {
     pub(crate) stdin: ChildStdin,
     pub(crate) stdout: ChildStdout,
     pub(crate) stderr: ChildStderr,
+    /// The names of this program's variables that the process does not see.
+    pub(crate) withheld: Vec<String>,
 }
 
 /// A process that leads a group of its own, and is ended with all of it.
@@ -110,12 +112,12 @@ impl Process {
         }
         let withheld = environment::apply(line, &mut command);
         system::own_group(&mut command);
-        let mut child = command.spawn().map_err(|error| could_not_start(line, &withheld, error))?;
+        let mut child = command.spawn().map_err(|error| could_not_start(line, error))?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let process = Self(Mutex::new(State { child, status: None }));
         match pipes {
             (Some(stdin), Some(stdout), Some(stderr)) => {
-                Ok((process, Pipes { stdin, stdout, stderr }))
+                Ok((process, Pipes { stdin, stdout, stderr, withheld }))
             }
             _ => {
                 process.kill();
@@ -182,23 +184,16 @@ impl Process {
     }
 }
 
-fn could_not_start(line: &CommandLine, withheld: &[String], error: io::Error) -> Error {
+fn could_not_start(line: &CommandLine, error: io::Error) -> Error {
     let program = line.program.to_string_lossy();
-    let mut hint = match error.kind() {
+    let hint = match error.kind() {
         io::ErrorKind::NotFound if line.cwd.as_ref().is_some_and(|cwd| !cwd.is_dir()) => {
-            "The directory to start it in does not exist".to_owned()
+            "The directory to start it in does not exist"
         }
-        io::ErrorKind::NotFound => "Is it installed, and on PATH?".to_owned(),
-        io::ErrorKind::PermissionDenied => "Is it executable?".to_owned(),
-        _ => "Check the command".to_owned(),
+        io::ErrorKind::NotFound => "Is it installed, and on PATH?",
+        io::ErrorKind::PermissionDenied => "Is it executable?",
+        _ => "Check the command",
     };
-    if let Some(first) = withheld.first() {
-        hint += &format!(
-            " (the server sees few of this program's variables: {} were withheld, {first} among \
-             them; `env` passes one, `inherit_env` all)",
-            withheld.len()
-        );
-    }
     Error::new(ErrorKind::Unreachable, format!("could not start `{program}`: {error}"))
         .hint(hint)
         .source(error)

@@ -118,8 +118,43 @@ fn member<T: Serialize + ?Sized>(
     serde_json::to_writer(line, value)
 }
 
-/// Checks a `_meta` key that a caller made up: the grammar, and that it is not reserved.
-pub(crate) fn check_key(key: &str) -> Result<(), &'static str> {
+/// Checks a member of `_meta` that a caller made up: its key, and what the standard of a key that
+/// has one says of the value.
+pub(crate) fn check(key: &str, value: &Value) -> Result<(), &'static str> {
+    check_key(key)?;
+    let text = value.as_str();
+    let is_valid = match key {
+        "traceparent" => text.is_some_and(is_traceparent),
+        "tracestate" | "baggage" => {
+            text.is_some_and(|text| text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')))
+        }
+        _ => true,
+    };
+    if is_valid { Ok(()) } else { Err("the value is not what W3C Trace Context or Baggage says") }
+}
+
+/// `version-trace-parent-flags` in lower case hex, the ids not all zero.
+fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let is_hex = |part: &str, digits: usize| {
+        part.len() == digits && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let is_id = |part: &str, digits| is_hex(part, digits) && part.bytes().any(|byte| byte != b'0');
+    match parts.as_slice() {
+        [version, trace, parent, flags, rest @ ..] => {
+            is_hex(version, 2)
+                && *version != "ff"
+                && (rest.is_empty() || *version != "00")
+                && is_id(trace, 32)
+                && is_id(parent, 16)
+                && is_hex(flags, 2)
+        }
+        _ => false,
+    }
+}
+
+/// The grammar of keys, and that one is not reserved.
+fn check_key(key: &str) -> Result<(), &'static str> {
     let (prefix, name) = match key.rsplit_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, key),
@@ -167,6 +202,34 @@ mod tests {
             ["", "/", "-a", "a.", "1com/a", "com./a", "com..x/a", "com.ex_ample/a", "a b", "é"]
         {
             assert!(check_key(key).is_err(), "{key}");
+        }
+    }
+
+    #[test]
+    fn trace_context_is_as_the_standard_has_it() {
+        // META-13
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let later = format!("01{}-more", &parent[2..]);
+        for (key, value) in [
+            ("traceparent", parent),
+            ("traceparent", &later),
+            ("tracestate", "a=1,b=2"),
+            ("baggage", ""),
+        ] {
+            assert_eq!(check(key, &value.into()), Ok(()), "{value}");
+        }
+        let zero = parent.replace("b7ad6b7169203331", "0000000000000000");
+        let upper = parent.to_uppercase();
+        for (key, value) in [
+            ("traceparent", Value::from(5)),
+            ("traceparent", "".into()),
+            ("traceparent", zero.into()),
+            ("traceparent", upper.into()),
+            ("traceparent", format!("{parent}-more").into()),
+            ("tracestate", "a=\u{e9}".into()),
+            ("baggage", Value::Null),
+        ] {
+            assert!(check(key, &value).is_err(), "{key} {value}");
         }
     }
 

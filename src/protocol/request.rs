@@ -50,6 +50,8 @@ impl RawRequest {
         let named_by = match method.as_str() {
             "tools/call" | "prompts/get" => params.get("name"),
             "resources/read" => params.get("uri"),
+            // HDR-4
+            "tasks/get" | "tasks/update" | "tasks/cancel" => params.get("taskId"),
             _ => None,
         };
         let name = named_by.and_then(|name| name.parse().ok());

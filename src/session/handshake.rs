@@ -158,7 +158,8 @@ impl<'o> Attempt<'o> {
         if self.opening.cancel.as_ref().is_some_and(CancelToken::is_cancelled) {
             return Err(cancelled());
         }
-        let interest = Interest { silent: true, ..Interest::default() };
+        let asks_era = matches!(request, ClientRequest::Discover);
+        let interest = Interest { silent: true, asks_era, ..Interest::default() };
         let id = self.router.register(&self.slot, interest)?;
         let sender = match version {
             Some(version) if version.era() == Era::Modern => Some(self.sender(version)?),
@@ -294,7 +295,7 @@ impl<'o> Attempt<'o> {
         let error = match reply.kind() {
             Kind::Response { outcome: Outcome::Result, .. } => return self.discovered(reply),
             Kind::Response { outcome: Outcome::Unclear, .. } => {
-                return Verdict::Failed(refused(reply));
+                return Verdict::Found(Found::Legacy(None));
             }
             _ => reply.rpc_error(),
         };
@@ -381,6 +382,7 @@ impl<'o> Attempt<'o> {
                         self.forget(id);
                         return Ok(*terms);
                     }
+                    self.router.know_era(Era::Legacy);
                 }
                 Some(Delivery::Failed(of, error)) if of == id => {
                     return Err(self.explain(error, "initialize"));

@@ -92,8 +92,11 @@ impl<'a> PendingRequest<'a> {
         if meta.log_level.is_none() {
             meta.log_level = session.log_level();
         }
-        let interest =
-            Interest { progress: meta.progress, log: self.options.on_log.is_some(), silent: false };
+        let interest = Interest {
+            progress: meta.progress,
+            log: self.options.on_log.is_some(),
+            ..Interest::default()
+        };
         let id = session.router.register(&self.slot, interest)?;
         let sender = session.sender();
         let line = meta::request(id, &self.request, sender.as_ref(), &meta);

@@ -68,6 +68,8 @@ pub(crate) struct Interest {
     pub(crate) log: bool,
     /// The server is not told when the caller leaves: the handshake cannot be cancelled.
     pub(crate) silent: bool,
+    /// The reply may say that the server is modern.
+    pub(crate) asks_era: bool,
 }
 
 impl Router {
@@ -230,7 +232,14 @@ impl Router {
                         return;
                     }
                 };
-                let Some(entry) = self.lock().requests.remove(&id) else {
+                let mut pending = self.lock();
+                let entry = pending.requests.remove(&id);
+                let asks_era = entry.as_ref().is_some_and(|entry| entry.interest.asks_era);
+                if asks_era && *outcome == Outcome::Result {
+                    pending.era = Known::default();
+                }
+                drop(pending);
+                let Some(entry) = entry else {
                     log::debug!(
                         "{}: dropped a response to {id}: late, double or unknown",
                         self.server

@@ -2,6 +2,8 @@
 //!
 //! Three threads serve the three pipes. They end because the pipes do.
 
+use std::io;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,7 +39,7 @@ impl Stdio {
         timeouts: &Timeouts,
         inbox: Arc<dyn Inbox>,
     ) -> Result<Arc<Self>> {
-        let (process, Pipes { stdin, stdout, stderr }) = Process::spawn(line)?;
+        let (process, pipes) = Process::spawn(line)?;
         log::debug!("{}: started, process {}", line.name(), process.id());
         let transport = Arc::new(Self {
             process: Arc::new(process),
@@ -46,7 +48,7 @@ impl Stdio {
             threads: Threads::default(),
             timeouts: timeouts.clone(),
         });
-        let started = transport.start_threads(line, limits, inbox, stdin, stdout, stderr);
+        let started = transport.start_threads(line, limits, inbox, pipes);
         if let Err(error) = started {
             transport.close(Deadline::after(Duration::ZERO));
             return Err(Error::new(ErrorKind::Unreachable, format!("no thread for it: {error}")));
@@ -59,10 +61,9 @@ impl Stdio {
         line: &CommandLine,
         limits: &Limits,
         inbox: Arc<dyn Inbox>,
-        stdin: std::process::ChildStdin,
-        stdout: std::process::ChildStdout,
-        stderr: std::process::ChildStderr,
-    ) -> std::io::Result<()> {
+        pipes: Pipes,
+    ) -> io::Result<()> {
+        let Pipes { stdin, stdout, stderr, withheld } = pipes;
         let outbox = self.outbox.clone();
         self.threads.spawn("umcp-writer", move || lines::write(&outbox, stdin))?;
 
@@ -78,7 +79,9 @@ impl Stdio {
             (self.process.clone(), self.outbox.clone(), self.has_spoken.clone());
         let message_limit = limits.message;
         self.threads.spawn("umcp-reader", move || {
+            let mut has_answered = false;
             let why = lines::read(stdout, &*inbox, message_limit, || {
+                has_answered = true;
                 spoken.store(true, Ordering::Relaxed);
             });
             // A server that ends closes its pipes first; what it has to say for itself follows
@@ -90,21 +93,33 @@ impl Stdio {
                 let _ = drained.recv_deadline(until.instant());
             }
             outbox.discard();
-            let error = why.unwrap_or_else(|| match status {
-                Some(status) => {
-                    Error::new(ErrorKind::Disconnected, format!("the server ended ({status})"))
-                        .hint("Its stderr may say why; run its command by hand to see")
-                }
-                None => Error::new(
-                    ErrorKind::Disconnected,
-                    "the server closed its stdout but still runs",
-                )
-                .hint("It cannot be used any more; open a new client"),
-            });
+            let withheld = if has_answered { &[][..] } else { &withheld };
+            let error = why.unwrap_or_else(|| ended(status, withheld));
             inbox.ended(None, error.exit(status, &tail.text()));
         })?;
         Ok(())
     }
+}
+
+fn ended(status: Option<ExitStatus>, withheld: &[String]) -> Error {
+    let Some(status) = status else {
+        let text = "the server closed its stdout but still runs";
+        let error = Error::new(ErrorKind::Disconnected, text);
+        return error.hint("It cannot be used any more; open a new client");
+    };
+    let mut hint = "Its stderr may say why; run its command by hand to see".to_owned();
+    if !withheld.is_empty() {
+        const MOST_NAMES: usize = 8;
+        let names: Vec<&str> = withheld.iter().map(String::as_str).take(MOST_NAMES).collect();
+        let more = if withheld.len() > MOST_NAMES { ", …" } else { "" };
+        hint += &format!(
+            ". If it misses a variable: it did not see {} of this program's ({}{more}); `env` passes \
+             one, `inherit_env` all",
+            withheld.len(),
+            names.join(", ")
+        );
+    }
+    Error::new(ErrorKind::Disconnected, format!("the server ended ({status})")).hint(hint)
 }
 
 impl Transport for Stdio {

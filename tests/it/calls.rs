@@ -480,7 +480,8 @@ fn progress_restarts_the_timeout_if_asked() {
             let stopped = Mutex::new(stopped);
             let (server, _) = played(Era::Modern, tools(), move |wire, call| {
                 let token = call.param("/_meta/progressToken");
-                keep_progressing(wire, token, &stopped, TIMEOUT * 3 / 2);
+                let span = if restarts { TIMEOUT * 3 / 2 } else { FOREVER };
+                keep_progressing(wire, token, &stopped, span);
                 wire.reply(&call, said("done"));
                 Some(())
             });

@@ -882,23 +882,26 @@ fn what_the_server_did_not_declare_is_not_asked_for() {
 // ERA-54
 #[test]
 fn initialize_is_tried_once_more_in_a_version_the_error_lists() {
+    const NEWEST: &str = "2025-11-25";
     soon(|| {
-        let refusals: [(&[&str], usize, &[&str]); 5] = [
-            (&["2024-11-05", "2025-03-26"], 1, &["2025-11-25", "2025-03-26"]),
-            (&[MODERN, "2025-03-26"], 1, &["2025-11-25", "2025-03-26"]),
+        // What each refusal lists, and what is offered.
+        let cases: [(&[&[&str]], &[&str]); 6] = [
+            (&[&["2024-11-05", "2025-03-26"]], &[NEWEST, "2025-03-26"]),
+            (&[&[MODERN, "2025-03-26"]], &[NEWEST, "2025-03-26"]),
             // Refused again.
-            (&["2024-11-05", "2025-03-26"], 2, &["2025-11-25", "2025-03-26"]),
+            (&[&["2025-03-26"], &["2025-03-26"]], &[NEWEST, "2025-03-26"]),
+            (&[&["2025-03-26"], &["2024-11-05"]], &[NEWEST, "2025-03-26"]),
             // Nothing else that could be offered.
-            (&["2025-11-25"], 1, &["2025-11-25"]),
-            (&[MODERN], 1, &["2025-11-25"]),
+            (&[&[NEWEST]], &[NEWEST]),
+            (&[&[MODERN]], &[NEWEST]),
         ];
-        for (supported, times, offers) in refusals {
+        for (refusals, offers) in cases {
             let (server, log) = server(move |wire| {
                 let probe = wire.receive()?;
                 wire.reply_error(&probe, -32601, "no such method", None);
-                for _ in 0..times {
+                for supported in refusals {
                     let initialize = wire.receive()?;
-                    let data = json!({ "supported": supported, "requested": "2025-11-25" });
+                    let data = json!({ "supported": supported, "requested": NEWEST });
                     wire.reply_error(&initialize, -32602, "not this one", Some(data));
                 }
                 wire.serve(wire.open(ProtocolVersion::V2025_03_26))
@@ -909,8 +912,8 @@ fn initialize_is_tried_once_more_in_a_version_the_error_lists() {
                 .filter(|message| message.method() == "initialize")
                 .map(|message| message.param("/protocolVersion"))
                 .collect();
-            assert_eq!(offered, offers, "{supported:?}");
-            if times < offers.len() {
+            assert_eq!(offered, offers, "{refusals:?}");
+            if refusals.len() < offers.len() {
                 assert_eq!(version.unwrap(), ProtocolVersion::V2025_03_26);
             } else {
                 assert_eq!(version.unwrap_err().rpc().unwrap().code, -32602);

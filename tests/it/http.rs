@@ -182,7 +182,10 @@ fn every_message_is_a_post_whose_headers_mirror_it() {
         client.read_resource("x:y").unwrap();
         client.get_prompt("the prompt", [("a", "b")]).unwrap();
         client.request("tools/call", json!({ "name": "by hand" })).call().unwrap();
-        client.request("example/x", json!({ "name": "n", "uri": "u" })).call().unwrap();
+        for method in ["tasks/get", "tasks/update", "tasks/cancel", "example/x"] {
+            let params = json!({ "taskId": "t", "name": "n", "uri": "u" });
+            client.request(method, params).call().unwrap();
+        }
         client.ping().unwrap();
         client.close();
         let sent = [
@@ -192,6 +195,9 @@ fn every_message_is_a_post_whose_headers_mirror_it() {
             ("resources/read", Some("x:y")),
             ("prompts/get", Some("the prompt")),
             ("tools/call", Some("by hand")),
+            ("tasks/get", Some("t")),
+            ("tasks/update", Some("t")),
+            ("tasks/cancel", Some("t")),
             ("example/x", None),
             ("server/discover", None),
         ];

@@ -20,4 +20,5 @@ mod http;
 mod meta;
 mod methods;
 mod rpc;
+mod spec;
 mod stdio;

@@ -297,14 +297,15 @@ fn any_method_can_be_asked_for_by_hand() {
         let client = open(&script);
         let result = client.request("example/x", ()).call().unwrap();
         assert_eq!(result.to_value().unwrap(), json!({ "a": [1, null], "_meta": {} }));
-        let own = json!({ "b": 1, "_meta": { "com.example/k": "v", "traceparent": "t" } });
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let own = json!({ "b": 1, "_meta": { "com.example/k": "v", "traceparent": trace } });
         client.request("example/x", &own).meta("other", 2).call().unwrap();
         let [empty, full] = &script.received("example/x")[..] else { panic!() };
         assert_eq!(empty.as_object().unwrap().len(), 1, "{empty}");
         assert_eq!(full["b"], 1);
         for (key, value) in [
             ("com.example/k", json!("v")),
-            ("traceparent", json!("t")),
+            ("traceparent", json!(trace)),
             ("other", json!(2)),
             ("io.modelcontextprotocol/protocolVersion", json!("2026-07-28")),
         ] {

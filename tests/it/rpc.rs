@@ -363,6 +363,24 @@ fn no_response_escapes_while_a_modern_server_is_being_opened() {
     });
 }
 
+// RPC-12, RPC-14, ERA-20: also when it says so only after `initialize` has been sent.
+#[test]
+fn no_response_escapes_after_a_late_discover_result() {
+    soon(|| {
+        for _ in 0..20 {
+            let (server, log) = era::server(|wire| {
+                let (probe, _initialize) = (wire.receive()?, wire.receive()?);
+                wire.reply(&probe, era::discovered(&["2026-07-28"]));
+                wire.send(request("early", "ping"));
+                wire.serve(wire.receive())
+            });
+            let impatient = Timeouts::default().patience(Duration::from_millis(5));
+            Client::open(server.timeouts(impatient)).unwrap().close();
+            assert_eq!(methods(&log.all()), ["server/discover", "initialize"]);
+        }
+    });
+}
+
 // RPC-15
 #[test]
 fn a_legacy_server_gets_one_answer_to_every_ping_under_its_id() {
@@ -865,29 +883,25 @@ fn a_listener_may_call_the_client() {
 fn a_listener_may_drop_the_last_client() {
     soon(|| {
         for era in ERAS {
-            let (ended, end) = mpsc::channel();
-            let (server, _) = played(era, tools(), move |wire, call| {
-                wire.reply(&call, said("done"));
-                wire.notify("notifications/x", json!({}));
-                while wire.receive().is_some() {}
-                ended.send(()).unwrap();
-                None
-            });
             let only: Arc<Mutex<Option<Client>>> = Arc::default();
+            let held = only.clone();
             let (stored, is_stored) = mpsc::channel::<()>();
-            let (held, is_stored) = (only.clone(), Mutex::new(is_stored));
+            let is_stored = Mutex::new(is_stored);
+            // Lives as long as the listener, and so as the thread it runs on.
+            let (alive, gone) = mpsc::channel::<()>();
             let client = Client::builder()
                 .on_notification(move |_, _| {
+                    let _alive = &alive;
                     is_stored.lock().unwrap().recv().unwrap();
                     drop(held.lock().unwrap().take());
                 })
                 // Whoever waits for itself waits this long.
-                .open(server.timeouts(Timeouts::default().close_grace(FOREVER)))
+                .open(counting(era, 1).timeouts(Timeouts::default().close_grace(FOREVER)))
                 .unwrap();
-            call(&client, "x");
+            call(&client, "count");
             *only.lock().unwrap() = Some(client);
             stored.send(()).unwrap();
-            end.recv().unwrap();
+            assert_eq!(gone.recv(), Err(mpsc::RecvError));
         }
     });
 }

@@ -621,7 +621,7 @@ mod unix {
                 (r#"head -n 1 | "$0" --serve modern; exit 0"#, false),
             ] {
                 let lifeline = Lifeline::new();
-                let text = format!("sleep 1000 3>\"$1\" & {text}");
+                let text = format!("exec 3>\"$1\"; sleep 1000 & exec 3>&-; {text}");
                 let server = script(&text, &lifeline.path()).timeouts(quick());
                 let client = Client::open(server).unwrap();
                 if calls {
