@@ -366,11 +366,8 @@ mod tests {
             ("resources/read", -32603, false),
             ("tools/call", -32602, false),
         ] {
-            let error = Error::from_rpc(RpcError::new(code, String::new(), None)).call(
-                method,
-                method,
-                Duration::ZERO,
-            );
+            let rpc = RpcError::new(code, String::new(), None);
+            let error = Error::from_rpc(rpc).about(method, "");
             assert_eq!(error.is_not_found(), expected, "{method} {code}");
         }
     }

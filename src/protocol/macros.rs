@@ -142,3 +142,41 @@ macro_rules! redacted_debug {
         }
     };
 }
+
+/// The result of a method that lists things page by page (`CacheableResult`, `PaginatedResult`).
+macro_rules! list_result {
+    ($(#[$meta:meta])* pub struct $name:ident { $(#[$doc:meta])* pub $items:ident: Vec<$item:ty>, }) => {
+        $(#[$meta])*
+        #[non_exhaustive]
+        #[derive(Clone, PartialEq, Default, ::serde::Serialize, ::serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        pub struct $name {
+            $(#[$doc])*
+            pub $items: Vec<$item>,
+            /// The cursor of the next page; absent on the last one. An empty string is a cursor.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub next_cursor: Option<String>,
+            /// How long the result stays fresh, in milliseconds from receipt (2026-07-28).
+            #[serde(
+                deserialize_with = "lenient::millis",
+                default,
+                skip_serializing_if = "Option::is_none"
+            )]
+            pub ttl_ms: Option<u64>,
+            /// Who may share a cached copy (2026-07-28); absent means private.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub cache_scope: Option<$crate::protocol::CacheScope>,
+            /// `resultType` (2026-07-28); absent means `"complete"`.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub result_type: Option<String>,
+            /// The `_meta` object.
+            #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
+            pub meta: Option<::serde_json::Map<String, ::serde_json::Value>>,
+            /// Members this version of umcp does not know.
+            #[serde(flatten)]
+            pub extra: ::serde_json::Map<String, ::serde_json::Value>,
+        }
+
+        redacted_debug!($name { $items, next_cursor, ttl_ms, cache_scope, result_type } hidden { meta, extra });
+    };
+}

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{CacheScope, ContentBlock, Icon, InputResponses, Role, lenient};
+use super::{ContentBlock, Icon, InputResponses, Role, lenient};
 
 /// A prompt of a server (`Prompt`).
 #[non_exhaustive]
@@ -91,41 +91,13 @@ impl PromptArgument {
     }
 }
 
-/// The result of `prompts/list` (`ListPromptsResult`).
-#[non_exhaustive]
-#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ListPromptsResult {
-    /// The prompts of this page.
-    pub prompts: Vec<Prompt>,
-    /// The cursor of the next page; absent on the last one. An empty string is a cursor.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
-    /// How long the result stays fresh, in milliseconds from receipt (2026-07-28).
-    #[serde(
-        deserialize_with = "lenient::millis",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub ttl_ms: Option<u64>,
-    /// Who may share a cached copy (2026-07-28); absent means private.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cache_scope: Option<CacheScope>,
-    /// `resultType` (2026-07-28); absent means `"complete"`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub result_type: Option<String>,
-    /// The `_meta` object.
-    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
-    pub meta: Option<Map<String, Value>>,
-    /// Members this version of umcp does not know.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
+list_result! {
+    /// The result of `prompts/list` (`ListPromptsResult`).
+    pub struct ListPromptsResult {
+        /// The prompts of this page.
+        pub prompts: Vec<Prompt>,
+    }
 }
-
-redacted_debug!(
-    ListPromptsResult { prompts, next_cursor, ttl_ms, cache_scope, result_type }
-    hidden { meta, extra }
-);
 
 /// The params of `prompts/get` (`GetPromptRequestParams`).
 #[non_exhaustive]

@@ -127,77 +127,21 @@ impl ResourceTemplate {
     }
 }
 
-/// The result of `resources/list` (`ListResourcesResult`).
-#[non_exhaustive]
-#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ListResourcesResult {
-    /// The resources of this page.
-    pub resources: Vec<Resource>,
-    /// The cursor of the next page; absent on the last one. An empty string is a cursor.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
-    /// How long the result stays fresh, in milliseconds from receipt (2026-07-28).
-    #[serde(
-        deserialize_with = "lenient::millis",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub ttl_ms: Option<u64>,
-    /// Who may share a cached copy (2026-07-28); absent means private.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cache_scope: Option<CacheScope>,
-    /// `resultType` (2026-07-28); absent means `"complete"`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub result_type: Option<String>,
-    /// The `_meta` object.
-    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
-    pub meta: Option<Map<String, Value>>,
-    /// Members this version of umcp does not know.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
+list_result! {
+    /// The result of `resources/list` (`ListResourcesResult`).
+    pub struct ListResourcesResult {
+        /// The resources of this page.
+        pub resources: Vec<Resource>,
+    }
 }
 
-redacted_debug!(
-    ListResourcesResult { resources, next_cursor, ttl_ms, cache_scope, result_type }
-    hidden { meta, extra }
-);
-
-/// The result of `resources/templates/list` (`ListResourceTemplatesResult`).
-#[non_exhaustive]
-#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ListResourceTemplatesResult {
-    /// The templates of this page.
-    pub resource_templates: Vec<ResourceTemplate>,
-    /// The cursor of the next page; absent on the last one. An empty string is a cursor.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
-    /// How long the result stays fresh, in milliseconds from receipt (2026-07-28).
-    #[serde(
-        deserialize_with = "lenient::millis",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub ttl_ms: Option<u64>,
-    /// Who may share a cached copy (2026-07-28); absent means private.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cache_scope: Option<CacheScope>,
-    /// `resultType` (2026-07-28); absent means `"complete"`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub result_type: Option<String>,
-    /// The `_meta` object.
-    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
-    pub meta: Option<Map<String, Value>>,
-    /// Members this version of umcp does not know.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
+list_result! {
+    /// The result of `resources/templates/list` (`ListResourceTemplatesResult`).
+    pub struct ListResourceTemplatesResult {
+        /// The templates of this page.
+        pub resource_templates: Vec<ResourceTemplate>,
+    }
 }
-
-redacted_debug!(
-    ListResourceTemplatesResult { resource_templates, next_cursor, ttl_ms, cache_scope, result_type }
-    hidden { meta, extra }
-);
 
 /// The params of `resources/read` (`ReadResourceRequestParams`).
 #[non_exhaustive]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, ErrorKind, Result, said};
 
-use super::{CacheScope, ContentBlock, Icon, InputResponses, RawJson, TaskAugmentation, lenient};
+use super::{ContentBlock, Icon, InputResponses, RawJson, TaskAugmentation, lenient};
 
 /// A tool of a server (`Tool`).
 #[non_exhaustive]
@@ -162,41 +162,13 @@ string_enum! {
     }
 }
 
-/// The result of `tools/list` (`ListToolsResult`).
-#[non_exhaustive]
-#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ListToolsResult {
-    /// The tools of this page.
-    pub tools: Vec<Tool>,
-    /// The cursor of the next page; absent on the last one. An empty string is a cursor.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
-    /// How long the result stays fresh, in milliseconds from receipt (2026-07-28).
-    #[serde(
-        deserialize_with = "lenient::millis",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub ttl_ms: Option<u64>,
-    /// Who may share a cached copy (2026-07-28); absent means private.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cache_scope: Option<CacheScope>,
-    /// `resultType` (2026-07-28); absent means `"complete"`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub result_type: Option<String>,
-    /// The `_meta` object.
-    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
-    pub meta: Option<Map<String, Value>>,
-    /// Members this version of umcp does not know.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
+list_result! {
+    /// The result of `tools/list` (`ListToolsResult`).
+    pub struct ListToolsResult {
+        /// The tools of this page.
+        pub tools: Vec<Tool>,
+    }
 }
-
-redacted_debug!(
-    ListToolsResult { tools, next_cursor, ttl_ms, cache_scope, result_type }
-    hidden { meta, extra }
-);
 
 /// The params of `tools/call` (`CallToolRequestParams`).
 #[non_exhaustive]
@@ -351,6 +323,7 @@ mod tests {
     use serde_json::{from_str, from_value, json, to_string, to_value};
 
     use super::*;
+    use crate::protocol::CacheScope;
 
     // RPC-27
     #[test]
