@@ -15,7 +15,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The largest single message, in bytes. Default 64 MiB. A longer one ends the connection.
+    /// The largest single message, in bytes. Default 64 MiB. A longer one is read past without
+    /// being kept: it fails the request that it answers, and the connection goes on.
     pub message: usize,
     /// How many messages may wait for a server that does not read, in bytes. Default 64 MiB. A
     /// request beyond that fails at once; an empty queue takes one message of any size.

@@ -256,7 +256,7 @@ fn integer(raw: &str) -> Option<i64> {
     raw.parse().ok().or_else(|| lenient::whole(raw.parse().ok()?))
 }
 
-fn response_id(raw: &str) -> ResponseId {
+pub(crate) fn response_id(raw: &str) -> ResponseId {
     match integer(raw).and_then(|id| u64::try_from(id).ok()) {
         _ if raw == "null" => ResponseId::Missing,
         Some(id) => ResponseId::Ours(id),

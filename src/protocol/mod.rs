@@ -24,6 +24,7 @@ mod request;
 mod resources;
 mod roots;
 mod sampling;
+pub(crate) mod skim;
 mod subscriptions;
 mod tagged;
 mod tasks;

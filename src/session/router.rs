@@ -350,6 +350,19 @@ impl Inbox for Router {
         }
     }
 
+    fn too_long(&self, answers: Option<u64>, bytes: u64) {
+        let most = self.limits.message;
+        match answers {
+            Some(id) => {
+                let text =
+                    format!("the server's reply has {bytes} bytes, and at most {most} are allowed");
+                let error = Error::new(ErrorKind::Limit, text).ran(true);
+                self.ended(Some(id), error.hint("Raise `Limits::message`, or ask for less"));
+            }
+            None => log::warn!("{}: dropped a message of {bytes} bytes", self.server),
+        }
+    }
+
     fn ended(&self, scope: Option<u64>, why: Error) {
         let why = why.server(&self.server);
         let Some(id) = scope else { return self.end(why) };

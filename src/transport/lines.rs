@@ -2,10 +2,11 @@
 //! between callers and the writer.
 
 use std::collections::{HashSet, VecDeque};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::skim::Skim;
 use crate::transport::{Abandoned, Inbox, Outgoing};
 
 /// Messages that wait for the writer thread.
@@ -137,11 +138,22 @@ pub(crate) fn read(
     let mut stream = BufReader::with_capacity(64 * 1024, stream);
     loop {
         match read_line(&mut stream, limit, &mut heard) {
-            Ok(Some(line)) => inbox.message(line, None),
-            Ok(None) => return None,
-            Err(error) => return Some(error),
+            Ok(Line::Message(line)) => inbox.message(line, None),
+            Ok(Line::TooLong { answers, bytes }) => inbox.too_long(answers, bytes),
+            Ok(Line::End) => return None,
+            Err(error) => {
+                let text = format!("reading from the server failed: {error}");
+                return Some(Error::new(ErrorKind::Disconnected, text).source(error));
+            }
         }
     }
+}
+
+#[derive(Debug, PartialEq)]
+enum Line {
+    Message(Vec<u8>),
+    TooLong { answers: Option<u64>, bytes: u64 },
+    End,
 }
 
 /// The next line that is not blank, without its end and without a byte order mark.
@@ -149,37 +161,58 @@ fn read_line(
     stream: &mut impl BufRead,
     limit: usize,
     heard: &mut impl FnMut(),
-) -> Result<Option<Vec<u8>>> {
+) -> io::Result<Line> {
+    const BOM: &[u8] = b"\xEF\xBB\xBF";
     loop {
         let mut line = Vec::new();
-        let most = limit.saturating_add(2) as u64;
-        let read = stream.by_ref().take(most).read_until(b'\n', &mut line).map_err(|error| {
-            Error::new(ErrorKind::Disconnected, format!("reading from the server failed: {error}"))
-        })?;
-        if read == 0 {
-            return Ok(None);
+        // A line's end, and a mark at its beginning, do not count.
+        let most = limit.saturating_add(BOM.len() + 2) as u64;
+        if stream.by_ref().take(most).read_until(b'\n', &mut line)? == 0 {
+            return Ok(Line::End);
         }
         heard();
-        let ended = line.ends_with(b"\n");
-        let kept = line.trim_ascii_end().len();
-        line.truncate(kept);
-        if kept > limit {
-            return Err(Error::new(
-                ErrorKind::Limit,
-                format!("the server sent a message of more than {limit} bytes"),
-            )
-            .hint("Raise `Limits::message` if that is expected"));
+        let is_whole = line.ends_with(b"\n");
+        line.truncate(line.trim_ascii_end().len());
+        if line.starts_with(BOM) {
+            line.drain(..BOM.len());
         }
-        if line.starts_with(b"\xEF\xBB\xBF") {
-            line.drain(..3);
+        if line.len() > limit {
+            return skim_rest(stream, &line, is_whole, heard);
         }
         if !line.is_empty() {
-            return Ok(Some(line));
-        }
-        if !ended {
-            return Ok(None);
+            return Ok(Line::Message(line));
         }
     }
+}
+
+/// Reads on to the end of a line that is too long, keeping nothing but whose it is.
+fn skim_rest(
+    stream: &mut impl BufRead,
+    line: &[u8],
+    mut is_whole: bool,
+    heard: &mut impl FnMut(),
+) -> io::Result<Line> {
+    let mut skim = Skim::default();
+    skim.feed(line);
+    let mut bytes = line.len() as u64;
+    while !is_whole {
+        let piece = match stream.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            piece => piece?,
+        };
+        if piece.is_empty() {
+            break;
+        }
+        heard();
+        let end = piece.iter().position(|byte| *byte == b'\n');
+        let piece = piece.get(..end.map_or(piece.len(), |end| end + 1)).unwrap_or_default();
+        skim.feed(piece);
+        let read = piece.len();
+        stream.consume(read);
+        bytes += read as u64;
+        is_whole = end.is_some();
+    }
+    Ok(Line::TooLong { answers: skim.answers(), bytes })
 }
 
 #[cfg(test)]
@@ -188,27 +221,39 @@ mod tests {
     use crate::deadline::Deadline;
     use std::time::Duration;
 
-    fn lines(text: &[u8], limit: usize) -> Result<Vec<Vec<u8>>> {
+    fn lines(text: &[u8], limit: usize) -> Vec<Line> {
         let mut stream = BufReader::with_capacity(3, text);
-        let mut found = Vec::new();
-        while let Some(line) = read_line(&mut stream, limit, &mut || ())? {
-            found.push(line);
-        }
-        Ok(found)
+        let next = || match read_line(&mut stream, limit, &mut || ()).unwrap() {
+            Line::End => None,
+            line => Some(line),
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    fn message(line: &str) -> Line {
+        Line::Message(line.as_bytes().to_vec())
     }
 
     #[test]
     fn sloppy_lines_are_read() {
         // STDIO-5
         let text = b"\xEF\xBB\xBF{}\r\n\n  \r\n\xEF\xBB\xBF\n[1]\nlast";
-        assert_eq!(lines(text, 100).unwrap(), [&b"{}"[..], b"[1]", b"last"]);
+        assert_eq!(lines(text, 100), [message("{}"), message("[1]"), message("last")]);
     }
 
     #[test]
-    fn a_line_has_a_limit() {
-        assert_eq!(lines(b"12345\n", 5).unwrap(), [b"12345"]);
-        assert_eq!(lines(b"123456\n", 5).unwrap_err().kind(), ErrorKind::Limit);
-        assert_eq!(lines(&[b'x'; 10_000], 5).unwrap_err().kind(), ErrorKind::Limit);
+    fn a_line_has_a_limit_and_the_next_one_is_read_as_ever() {
+        let long = r#"{"result":{"text":"0123456789"},"id":7}"#;
+        let text = format!("{long}\n12345\n123456\n\u{feff}12345\r\n{long}");
+        let too_long = |answers, bytes| Line::TooLong { answers, bytes };
+        let expected = [
+            too_long(Some(7), long.len() as u64 + 1),
+            message("12345"),
+            too_long(None, 6),
+            message("12345"),
+            too_long(Some(7), long.len() as u64),
+        ];
+        assert_eq!(lines(text.as_bytes(), 5), expected);
     }
 
     fn outgoing(id: u64, json: &str) -> Outgoing<'static> {

@@ -102,6 +102,9 @@ pub(crate) trait Inbox: Send + Sync {
     /// One message, as text. `via` is the request on whose own exchange it came, if it did.
     fn message(&self, text: Vec<u8>, via: Option<u64>);
 
+    /// A message of so many bytes, too long to be kept, which answers this request, if any.
+    fn too_long(&self, answers: Option<u64>, bytes: u64);
+
     /// The exchange of one request (`Some`) or the whole connection (`None`) has ended.
     fn ended(&self, scope: Option<u64>, why: Error);
 }

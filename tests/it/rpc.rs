@@ -413,6 +413,25 @@ fn a_legacy_server_gets_one_answer_to_every_ping_under_its_id() {
     });
 }
 
+// RPC-15: until the era is known, nobody can tell whether an answer is due.
+#[test]
+fn what_a_legacy_server_asks_during_the_probe_is_answered_too() {
+    soon(|| {
+        let (server, log) = era::server(|wire| {
+            let probe = wire.receive()?;
+            wire.send(request("first", "ping"));
+            wire.send(request("second", "x"));
+            wire.reply_error(&probe, -32601, "no such method", None);
+            wire.serve(wire.open(ProtocolVersion::V2025_11_25))
+        });
+        Client::open(server).unwrap().close();
+        let answers: Vec<_> = log.all().into_iter().filter(is_response).collect();
+        assert_eq!(answers.iter().map(Received::id).collect::<Vec<_>>(), ["first", "second"]);
+        assert_eq!(answers[0].0["result"], json!({}));
+        assert_eq!(answers[1].0["error"]["code"], -32601);
+    });
+}
+
 // RPC-15
 #[test]
 fn pings_from_many_at_once_are_all_answered() {

@@ -137,7 +137,28 @@ fn sloppy_lines_from_a_server_are_read_or_skipped() {
 
 // STDIO-5
 #[test]
-fn a_line_without_an_end_is_cut_off_by_the_limit() {
+fn a_line_that_is_too_long_costs_the_call_it_answers_and_nothing_else() {
+    soon(|| {
+        let (server, _) = piped(|mut raw| {
+            let Some(first) = raw.open() else { return };
+            let Some(second) = raw.read() else { return };
+            raw.write("x".repeat(100_000) + "\n");
+            raw.write(reply(&second, &said("y".repeat(100_000))) + "\n");
+            raw.write(reply(&first, &said("short")) + "\n");
+            raw.read();
+        });
+        let client = Client::open(server.limits(Limits::default().message(5_000))).unwrap();
+        let first = client.tool("x").start().unwrap();
+        let second = client.tool("x").start().unwrap();
+        let error = second.wait().unwrap_err();
+        assert_eq!((error.kind(), error.may_have_run()), (ErrorKind::Limit, true), "{error}");
+        assert_eq!(first.wait().unwrap().text(), "short");
+    });
+}
+
+// STDIO-5
+#[test]
+fn a_line_without_an_end_holds_no_call_past_its_clock() {
     soon(|| {
         let (server, _) = piped(|mut raw| {
             raw.open();
@@ -145,8 +166,8 @@ fn a_line_without_an_end_is_cut_off_by_the_limit() {
             raw.read();
         });
         let client = Client::open(server.limits(Limits::default().message(5_000))).unwrap();
-        let error = client.call_tool("x", json!({})).unwrap_err();
-        assert_eq!((error.kind(), error.may_have_run()), (ErrorKind::Limit, true), "{error}");
+        let error = client.tool("x").timeout(SHORT).call().unwrap_err();
+        assert!(error.is_timeout(), "{error}");
     });
 }
 
