@@ -546,7 +546,7 @@ fn a_ping_that_is_refused_does_not_end_the_wait_for_the_probe() {
     });
 }
 
-// ERA-19, LOG-1: the log messages of a call are its own while nothing else is pending.
+// ERA-19: the log messages of a call are its own while nothing else is pending.
 #[test]
 fn a_sign_of_life_that_is_never_answered_leaves_nothing_pending() {
     soon(|| {
@@ -950,7 +950,7 @@ fn a_handshake_that_takes_too_long_fails_and_is_not_cancelled() {
     });
 }
 
-// ERA-20, ERA-56, CANCEL-2
+// ERA-20, ERA-56
 #[test]
 fn connecting_can_be_cancelled_and_the_server_is_not_told() {
     soon(|| {
