@@ -47,12 +47,13 @@ pub(crate) struct Clocks {
     timeout: Duration,
     timeout_from: Instant,
     max_total: Duration,
+    extended: Option<Deadline>,
 }
 
 impl Clocks {
     pub(crate) fn start(timeout: Duration, max_total: Duration) -> Self {
         let now = Instant::now();
-        Self { started: now, timeout, timeout_from: now, max_total }
+        Self { started: now, timeout, timeout_from: now, max_total, extended: None }
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
@@ -63,11 +64,11 @@ impl Clocks {
     pub(crate) fn next(&self) -> (Deadline, Clock, Duration) {
         let timeout = Deadline::from(self.timeout_from, self.timeout);
         let max_total = self.total();
-        if timeout <= max_total {
-            (timeout, Clock::Timeout, self.timeout)
-        } else {
-            (max_total, Clock::MaxTotal, self.max_total)
-        }
+        let (end, clock, set_to) = match timeout <= max_total {
+            true => (timeout, Clock::Timeout, self.timeout),
+            false => (max_total, Clock::MaxTotal, self.max_total),
+        };
+        (self.extended.unwrap_or(end), clock, set_to)
     }
 
     /// The end that never moves.
@@ -80,11 +81,9 @@ impl Clocks {
         self.timeout_from = Instant::now();
     }
 
-    /// Moves both ends.
+    /// Gives a moment more from now on, whatever the clocks say. They are still named as they were.
     pub(crate) fn extend(&mut self, by: Duration) {
-        self.timeout = self.elapsed().saturating_add(by);
-        self.timeout_from = self.started;
-        self.max_total = self.timeout;
+        self.extended = Some(Deadline::after(by));
     }
 
     /// Runs the user's own code, during which `timeout` stands still.

@@ -1,5 +1,6 @@
 //! The one error type of this library.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -134,8 +135,8 @@ impl Error {
         let message =
             format!("the server answered with error {}: {}", rpc.code, said(&rpc.message));
         Self::new(ErrorKind::Rpc, message).change(|inner| {
-            // Refused before it began: no such method, headers, a missing capability, the version.
-            inner.may_have_run = !matches!(rpc.code, -32601 | -32022..=-32020);
+            // Refused before it was looked at: headers, a missing capability, the version.
+            inner.may_have_run = !matches!(rpc.code, -32022..=-32020);
             inner.rpc = Some(rpc);
         })
     }
@@ -158,7 +159,7 @@ impl Error {
     pub(crate) fn about(self, method: &str, name: &str) -> Self {
         self.change(|inner| {
             inner.method = Some(method.into());
-            inner.name = Some(said(name).into());
+            inner.name = Some(said(&without_secrets(name)).into());
         })
     }
 
@@ -307,6 +308,24 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
     }
+}
+
+/// A URL without its query and user info, which is where secrets stand; other names as they are.
+pub(crate) fn without_secrets(name: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = name.split_once("://") else { return name.into() };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}").into()
+}
+
+/// Why JSON is not what was expected, without showing any of it.
+pub(crate) fn misfit(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        serde_json::error::Category::Data => "it has another shape",
+        _ => "it is not JSON, or nested too deep",
+    };
+    format!("{what} (line {}, column {})", error.line(), error.column())
 }
 
 /// A server's own words, fit to stand in an error: one line, bounded, no control characters.

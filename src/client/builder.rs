@@ -73,7 +73,8 @@ impl ClientBuilder {
     ///
     /// Blocks for at most [`Timeouts::connect`](crate::Timeouts::connect) and, in addition, a
     /// silent server's [`Timeouts::patience`](crate::Timeouts::patience); a server that dies of
-    /// being asked for its era is started a second time. Implements the lifecycle and the
+    /// being asked for its era is started a second time. A server that does not open the connection
+    /// is ended by force, which takes half a second at most. Implements the lifecycle and the
     /// versioning of the specification.
     ///
     /// # Errors

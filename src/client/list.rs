@@ -50,6 +50,8 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Where the next page starts; `None` on the last. An empty string is a cursor like any other.
     pub next_cursor: Option<String>,
+    /// The size of the message it came in.
+    bytes: usize,
 }
 
 /// What a [`List`] can hold. Implemented for [`Tool`], [`Resource`], [`ResourceTemplate`] and
@@ -84,8 +86,8 @@ macro_rules! listed {
                     Some(token) => request.cancel_token(token),
                     None => request,
                 };
-                let result = request.call()?;
-                Ok(Page { items: result.$items, next_cursor: result.next_cursor })
+                let (result, bytes) = request.call_sized()?;
+                Ok(Page { items: result.$items, next_cursor: result.next_cursor, bytes })
             }
         }
     )*};
@@ -157,17 +159,27 @@ impl<T: Listed> List<T> {
     /// # Errors
     ///
     /// As [`Request::call`], for any of the pages; [`Protocol`](ErrorKind::Protocol) if the server
-    /// repeats a cursor and [`Limit`](ErrorKind::Limit) if there are too many pages.
+    /// repeats a cursor and [`Limit`](ErrorKind::Limit) if there are too many pages, or they are
+    /// together larger than one message may be.
     pub fn all(self) -> Result<Vec<T>> {
         let end = Deadline::after(self.max_total);
+        let most = self.client.inner.server.limits.message;
         let mut pages = self.pages();
         let mut items = Vec::new();
+        let mut bytes = 0_usize;
         loop {
             pages.list.max_total = end.remaining();
-            match pages.next() {
-                Some(page) => items.extend(page?.items),
-                None => return Ok(items),
+            let Some(page) = pages.next() else { return Ok(items) };
+            let page = page?;
+            bytes = bytes.saturating_add(page.bytes);
+            if bytes > most {
+                let text = format!("the server's list has more than {most} bytes");
+                let error = Error::new(ErrorKind::Limit, text);
+                return Err(
+                    pages.explain(error.hint("Raise `Limits::message`, or go page by page"))
+                );
             }
+            items.extend(page.items);
         }
     }
 }

@@ -37,7 +37,8 @@ pub use server::Server;
 /// Cheap to clone: all clones are one connection, usable from as many threads as you like. Every
 /// method that asks the server something blocks until it has an answer, or until its time is up
 /// ([`Timeouts`](crate::Timeouts)). Dropping the last clone closes the connection, as
-/// [`close`](Client::close) does.
+/// [`close`](Client::close) does; a [`Request`], a [`Pending`] and a running listener hold one too,
+/// so call `close` to be sure that it has happened.
 ///
 /// One rule for names: verbs do it ([`call_tool`](Client::call_tool)), nouns are builders with
 /// more to set ([`tool`](Client::tool)).

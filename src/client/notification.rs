@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, misfit, said};
 use crate::protocol::envelope::{Kind, Message};
 use crate::protocol::{LogMessageParams, RawJson};
 
@@ -37,7 +37,10 @@ impl Notification {
     /// [`Protocol`](ErrorKind::Protocol) if they are no `T`.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
         self.params.parse().map_err(|error| {
-            Error::new(ErrorKind::Protocol, format!("malformed {}: {error}", self.method))
+            Error::new(
+                ErrorKind::Protocol,
+                format!("malformed {}: {}", said(&self.method), misfit(&error)),
+            )
         })
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::client::Client;
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, misfit, said};
 use crate::protocol::envelope::Message;
 use crate::protocol::meta::{RequestMeta, check};
 use crate::protocol::{
@@ -160,7 +160,11 @@ impl<'a, T: Reply> Request<'a, T> {
         self.send(true)?.wait()
     }
 
-    /// Sends the request and returns at once.
+    pub(crate) fn call_sized(self) -> Result<(T, usize)> {
+        self.send(true)?.wait_sized()
+    }
+
+    /// Sends the request and does not wait for its result.
     ///
     /// # Errors
     ///
@@ -183,7 +187,7 @@ impl<'a, T: Reply> Request<'a, T> {
         }
         let is_modern = terms.version.era() == Era::Modern;
         let request = PendingRequest::start(session, self.request, self.options, waits)?;
-        Ok(Pending { request, is_modern, result: PhantomData })
+        Ok(Pending { request, client: self.client, is_modern, result: PhantomData })
     }
 }
 
@@ -264,7 +268,11 @@ impl<T> fmt::Debug for Request<'_, T> {
 /// ```
 #[must_use = "dropping a pending request cancels it"]
 pub struct Pending<'a, T> {
+    // Before the client: a request that is dropped is withdrawn while there is a connection.
     request: PendingRequest<'a>,
+    /// What is waited for keeps the connection open.
+    #[expect(dead_code, reason = "it is there to be kept")]
+    client: Client,
     is_modern: bool,
     result: PhantomData<fn() -> T>,
 }
@@ -275,10 +283,16 @@ impl<T: Reply> Pending<'_, T> {
     /// # Errors
     ///
     /// As [`Request::call`].
-    pub fn wait(mut self) -> Result<T> {
+    pub fn wait(self) -> Result<T> {
+        self.wait_sized().map(|(result, _)| result)
+    }
+
+    /// The result, and the size of the message it came in.
+    pub(crate) fn wait_sized(mut self) -> Result<(T, usize)> {
         loop {
             if let Some(reply) = self.request.wait(None) {
-                return reply.and_then(|reply| self.finish(&reply));
+                let reply = reply?;
+                return Ok((self.finish(&reply)?, reply.len()));
             }
         }
     }
@@ -330,13 +344,17 @@ impl<T: Reply> Pending<'_, T> {
             // RPC-32
             Some(other) => {
                 let text = format!(
-                    "the server's result is of a type this client did not offer: {other:?}"
+                    "the server's result is of a type this client did not offer: {:?}",
+                    said(other)
                 );
                 return Err(problem(ErrorKind::Protocol, text));
             }
         }
         let (mut result, _) = parsed.map_err(|error| {
-            problem(ErrorKind::Protocol, format!("the server's result is malformed: {error}"))
+            problem(
+                ErrorKind::Protocol,
+                format!("the server's result is malformed: {}", misfit(&error)),
+            )
         })?;
         result.came_from(self.request.server(), self.request.name());
         Ok(result)

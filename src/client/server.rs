@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, without_secrets};
 use crate::limits::{Limits, Timeouts};
 use crate::process::CommandLine;
 use crate::protocol::{Era, ProtocolVersion};
@@ -69,7 +69,8 @@ impl Server {
     }
 
     /// A way to open a pair of byte streams to the server, such as a socket: called once for every
-    /// connection. Messages are lines, as over stdio.
+    /// connection, on the thread that opens it, and no clock of the client's can end it: give it
+    /// one of its own. Messages are lines, as over stdio.
     ///
     /// ```no_run
     /// use std::net::{Shutdown, TcpStream};
@@ -204,7 +205,7 @@ impl Server {
         match (&self.name, &self.reach) {
             (Some(name), _) => name.clone(),
             (None, Reach::Command(line)) => line.name(),
-            (None, Reach::Url(url)) => without_secrets(url),
+            (None, Reach::Url(url)) => without_secrets(url).into_owned(),
             (None, Reach::Stream(_)) => "stream".to_owned(),
             (None, Reach::Memory(_)) => "in-memory".to_owned(),
         }
@@ -249,19 +250,6 @@ impl Server {
     #[cfg(not(feature = "http"))]
     fn connect_url(&self, _url: &str) -> Result<Box<Connect>> {
         Err(Error::new(ErrorKind::InvalidInput, "umcp was built without the feature `http`"))
-    }
-}
-
-/// A URL without its query and user info, which is where secrets stand.
-fn without_secrets(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-            let host = authority.rsplit('@').next().unwrap_or_default();
-            format!("{scheme}://{host}{path}")
-        }
-        None => url.to_owned(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! HTTP exchanges over ureq: one lane, one exchange at a time, one way to interrupt it.
 
 use std::io::Read;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::Agent;
 use ureq::http::{Uri, header};
@@ -11,9 +11,14 @@ use crate::deadline::Deadline;
 /// An agent of its own for one exchange at a time, so that ending the agent ends the exchange.
 pub(crate) struct Lane {
     agent: Agent,
-    /// A connection is open: the next exchange neither resolves nor connects.
-    is_warm: bool,
+    /// When the last exchange left a connection open.
+    open_since: Option<Instant>,
 }
+
+/// For how long an idle connection is taken to be open still. ureq drops it after 15 s.
+const STAYS_OPEN: Duration = Duration::from_secs(10);
+
+pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 
 /// What came back.
 pub(crate) struct Response {
@@ -45,11 +50,12 @@ impl Lane {
         if is_loopback(url) {
             config = config.proxy(None);
         }
-        Self { agent: config.build().new_agent(), is_warm: false }
+        Self { agent: config.build().new_agent(), open_since: None }
     }
 
+    /// Whether a connection is open: then the next exchange neither resolves nor connects.
     pub(crate) fn is_warm(&self) -> bool {
-        self.is_warm
+        self.open_since.is_some_and(|since| since.elapsed() < STAYS_OPEN)
     }
 
     /// A handle that ends the exchange from another thread, with `Agent::shutdown`.
@@ -66,7 +72,7 @@ impl Lane {
         limit: usize,
         until: Deadline,
     ) -> Result<Response, Failure> {
-        self.is_warm = false;
+        self.open_since = None;
         let mut request = self.agent.post(url);
         for (name, value) in headers {
             request = request.header(*name, value);
@@ -79,7 +85,13 @@ impl Lane {
         let content_type = content_type.split(';').next().unwrap_or_default().trim();
         let content_type = content_type.to_ascii_lowercase();
         let retry_after = header(header::RETRY_AFTER).and_then(|value| value.parse().ok());
+        let closes = header(header::CONNECTION).is_some_and(|it| it.eq_ignore_ascii_case("close"));
         let mut body = Vec::new();
+        let retry_after = retry_after.map(Duration::from_secs);
+        if content_type == EVENT_STREAM {
+            // It may stay open for ever.
+            return Ok(Response { status, content_type, retry_after, body });
+        }
         let most = (limit as u64).saturating_add(1);
         response
             .body_mut()
@@ -90,13 +102,8 @@ impl Lane {
         if body.len() > limit {
             return Err(Failure::TooLarge);
         }
-        self.is_warm = true;
-        Ok(Response {
-            status,
-            content_type,
-            retry_after: retry_after.map(Duration::from_secs),
-            body,
-        })
+        self.open_since = (!closes).then(Instant::now);
+        Ok(Response { status, content_type, retry_after, body })
     }
 }
 

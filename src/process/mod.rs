@@ -47,23 +47,20 @@ impl CommandLine {
     }
 
     /// What people call the server when nobody gave it a name: its program, or what a program that
-    /// only runs others was told to run.
+    /// only runs others was told to run. Any other argument may be a secret.
     pub(crate) fn name(&self) -> String {
         const RUNNERS: [&str; 8] =
             ["npx", "bunx", "uvx", "node", "bun", "deno", "python", "python3"];
+        const BEFORE_A_NAME: [&str; 6] = ["-y", "--yes", "-m", "-u", "run", "tool"];
         let program = Path::new(&self.program);
         let stem = program.file_stem().unwrap_or(&self.program).to_string_lossy();
-        let is_name = |arg: &&OsString| !arg.to_string_lossy().starts_with('-');
-        match self.args.iter().find(is_name) {
-            Some(run) if RUNNERS.contains(&&*stem) => {
-                let run = run.to_string_lossy();
-                // A package's name may have a slash in it; a file's path is not its name.
-                match run.starts_with('@') {
-                    true => run.into_owned(),
-                    false => run.rsplit(['/', '\\']).next().unwrap_or(&run).to_owned(),
-                }
-            }
-            _ => stem.into_owned(),
+        let mut args = self.args.iter().map(|arg| arg.to_string_lossy());
+        let run = args.find(|arg| !BEFORE_A_NAME.contains(&&**arg));
+        match run.filter(|run| RUNNERS.contains(&&*stem) && !run.starts_with('-')) {
+            // A package's name may have a slash in it; a file's path is not its name.
+            Some(run) if run.starts_with('@') => run.into_owned(),
+            Some(run) => run.rsplit(['/', '\\']).next().unwrap_or(&run).to_owned(),
+            None => stem.into_owned(),
         }
     }
 }
@@ -95,7 +92,9 @@ pub(crate) struct Process(Mutex<State>);
 
 struct State {
     child: Child,
-    /// Set once the process has been reaped; its id means nothing from then on.
+    /// The process is no more, and its id means nothing.
+    has_ended: bool,
+    /// How it ended, unless somebody else has reaped it.
     status: Option<ExitStatus>,
 }
 
@@ -114,7 +113,7 @@ impl Process {
         system::own_group(&mut command);
         let mut child = command.spawn().map_err(|error| could_not_start(line, error))?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let process = Self(Mutex::new(State { child, status: None }));
+        let process = Self(Mutex::new(State { child, has_ended: false, status: None }));
         match pipes {
             (Some(stdin), Some(stdout), Some(stderr)) => {
                 Ok((process, Pipes { stdin, stdout, stderr, withheld }))
@@ -134,54 +133,75 @@ impl Process {
         self.lock().child.id()
     }
 
-    /// How the process ended, if it has. Ends what it left behind in its group.
-    pub(crate) fn status(&self) -> Option<ExitStatus> {
+    /// Whether the process has ended by itself. Ends what it left behind in its group.
+    pub(crate) fn has_ended(&self) -> bool {
         let mut state = self.lock();
-        if state.status.is_none() && system::has_exited(&mut state.child) {
-            // Before reaping: until then the group's id cannot belong to anybody else.
-            system::kill_group(&mut state.child);
-            state.status = state.child.wait().ok();
+        if !state.has_ended {
+            match system::poll(&mut state.child) {
+                Poll::Running => {}
+                Poll::Ended => {
+                    // Before reaping: until then the group's id cannot belong to anybody else.
+                    system::kill_group(&mut state.child);
+                    state.has_ended = true;
+                    state.status = state.child.wait().ok();
+                }
+                // This program ignores SIGCHLD, or waits for children that are not its own.
+                Poll::ReapedElsewhere => state.has_ended = true,
+            }
         }
-        state.status
+        state.has_ended
     }
 
-    /// Waits for the process to end by itself.
-    pub(crate) fn wait(&self, until: Deadline) -> Option<ExitStatus> {
+    /// How the process ended, if it has and that is known.
+    pub(crate) fn status(&self) -> Option<ExitStatus> {
+        self.has_ended();
+        self.lock().status
+    }
+
+    /// Waits for the process to end. Returns whether it has.
+    pub(crate) fn wait(&self, until: Deadline) -> bool {
         const SHORTEST: Duration = Duration::from_micros(200);
         const LONGEST: Duration = Duration::from_millis(20);
         let mut pause = SHORTEST;
-        loop {
-            if let Some(status) = self.status() {
-                return Some(status);
-            }
+        while !self.has_ended() {
             let left = until.remaining();
             if left.is_zero() {
-                return None;
+                return false;
             }
             thread::sleep(pause.min(left));
             pause = (pause * 2).min(LONGEST);
         }
+        true
     }
 
     /// Asks the whole group to end.
     pub(crate) fn terminate(&self) {
         let mut state = self.lock();
-        if state.status.is_none() {
+        if !state.has_ended {
             system::terminate_group(&mut state.child);
         }
     }
 
     /// Ends the whole group by force and reaps the process.
-    pub(crate) fn kill(&self) -> Option<ExitStatus> {
+    pub(crate) fn kill(&self) {
         let mut state = self.lock();
-        if state.status.is_none() {
+        if !state.has_ended {
             system::kill_group(&mut state.child);
         }
         drop(state);
         // The system ends it at once, unless it is stuck inside the system itself.
         const END: Duration = Duration::from_secs(1);
-        self.wait(Deadline::after(END))
+        self.wait(Deadline::after(END));
     }
+}
+
+/// What there is to know of a process without waiting.
+#[cfg_attr(windows, allow(dead_code))]
+enum Poll {
+    Running,
+    /// It has ended, and is still to be reaped.
+    Ended,
+    ReapedElsewhere,
 }
 
 fn could_not_start(line: &CommandLine, error: io::Error) -> Error {
@@ -210,6 +230,10 @@ mod tests {
             (&["npx", "-y", "@scope/server-x"], "@scope/server-x"),
             (&["/opt/node", "dist/index.js", "stdio"], "index.js"),
             (&["uvx"], "uvx"),
+            (&["npx", "--token", "hunter2", "pkg"], "npx"),
+            (&["python3", "-c", "login('hunter2')"], "python3"),
+            (&["python3", "-m", "my_server"], "my_server"),
+            (&["my-server", "hunter2"], "my-server"),
         ] {
             let mut line = CommandLine::new(OsStr::new(words[0]));
             line.args = words[1..].iter().map(OsString::from).collect();

@@ -4,7 +4,10 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use super::Poll;
 
 pub(super) fn own_group(command: &mut Command) {
     command.process_group(0);
@@ -14,10 +17,15 @@ fn pid(child: &Child) -> Option<Pid> {
     i32::try_from(child.id()).ok().and_then(Pid::from_raw)
 }
 
-/// Whether the child has ended, without reaping it.
-pub(super) fn has_exited(child: &mut Child) -> bool {
+/// Looks without reaping.
+pub(super) fn poll(child: &mut Child) -> Poll {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    pid(child).is_none_or(|pid| !matches!(waitid(WaitId::Pid(pid), options), Ok(None)))
+    let Some(pid) = pid(child) else { return Poll::ReapedElsewhere };
+    match waitid(WaitId::Pid(pid), options) {
+        Ok(None) | Err(Errno::INTR) => Poll::Running,
+        Ok(Some(_)) => Poll::Ended,
+        Err(_) => Poll::ReapedElsewhere,
+    }
 }
 
 fn signal(child: &Child, signal: Signal) {

@@ -2,10 +2,15 @@
 
 use std::process::{Child, Command};
 
+use super::Poll;
+
 pub(super) fn own_group(_command: &mut Command) {}
 
-pub(super) fn has_exited(child: &mut Child) -> bool {
-    !matches!(child.try_wait(), Ok(None))
+pub(super) fn poll(child: &mut Child) -> Poll {
+    match child.try_wait() {
+        Ok(None) => Poll::Running,
+        _ => Poll::Ended,
+    }
 }
 
 pub(super) fn terminate_group(child: &mut Child) {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::lenient;
@@ -53,14 +53,6 @@ pub(crate) enum Outcome {
     Error,
     /// Both `result` and `error`, or neither: not a response.
     Unclear,
-}
-
-/// What a line turned out to be.
-#[derive(Debug)]
-pub(crate) enum Scanned {
-    One(Message),
-    /// A JSON-RPC batch: each element by itself.
-    Batch(Vec<Result<Message, Malformed>>),
 }
 
 /// Why some bytes are not a message.
@@ -137,33 +129,56 @@ enum Key {
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl Message {
-    /// Scans one message or batch. Invalid UTF-8 inside is replaced (U+FFFD) rather than refused.
-    pub(crate) fn scan(text: Vec<u8>) -> Result<Scanned, Malformed> {
-        let scanned = match text.trim_ascii_start().first() {
-            Some(b'[') => Self::scan_batch(&text).map(Scanned::Batch),
-            _ => match Self::scan_one(&text) {
-                Ok((kind, payload)) => return Ok(Scanned::One(Message { text, kind, payload })),
-                Err(why) => Err(why),
+    /// Scans one message. Invalid UTF-8 inside is replaced (U+FFFD) rather than refused.
+    pub(crate) fn scan(text: Vec<u8>) -> Result<Message, Malformed> {
+        match Self::scan_one(&text) {
+            Ok((kind, payload)) => Ok(Message { text, kind, payload }),
+            Err(Malformed::NotJson) => match String::from_utf8_lossy(&text) {
+                Cow::Owned(repaired) => Self::scan(repaired.into_bytes()),
+                Cow::Borrowed(_) => Err(Malformed::NotJson),
             },
-        };
-        match (scanned, String::from_utf8_lossy(&text)) {
-            (Err(Malformed::NotJson), Cow::Owned(repaired)) => Self::scan(repaired.into_bytes()),
-            (scanned, _) => scanned,
+            Err(why) => Err(why),
         }
     }
 
-    fn scan_batch(text: &[u8]) -> Result<Vec<Result<Message, Malformed>>, Malformed> {
-        let elements: Vec<&RawValue> =
-            serde_json::from_slice(text).map_err(|_| Malformed::NotJson)?;
-        if elements.is_empty() {
-            return Err(Malformed::NotAMessage);
+    pub(crate) fn is_batch(text: &[u8]) -> bool {
+        text.trim_ascii_start().starts_with(b"[")
+    }
+
+    /// Scans a JSON-RPC batch and hands over one element after the other; they are not kept.
+    pub(crate) fn scan_batch(
+        text: Vec<u8>,
+        each: &mut dyn FnMut(Result<Message, Malformed>),
+    ) -> Result<(), Malformed> {
+        struct Elements<'f>(&'f mut dyn FnMut(Result<Message, Malformed>));
+
+        impl<'de> Visitor<'de> for Elements<'_> {
+            type Value = usize;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON-RPC batch")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<usize, A::Error> {
+                let mut count = 0;
+                while let Some(element) = elements.next_element::<&RawValue>()? {
+                    count += 1;
+                    (self.0)(Message::scan(element.get().as_bytes().to_vec()));
+                }
+                Ok(count)
+            }
         }
-        let element = |raw: &RawValue| {
-            let text = raw.get().as_bytes().to_vec();
-            let (kind, payload) = Self::scan_one(&text)?;
-            Ok(Message { text, kind, payload })
+
+        let text = match String::from_utf8(text) {
+            Ok(text) => text,
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
         };
-        Ok(elements.into_iter().map(element).collect())
+        let mut deserializer = serde_json::Deserializer::from_str(&text);
+        match deserializer.deserialize_seq(Elements(each)) {
+            Ok(0) => Err(Malformed::NotAMessage),
+            Ok(_) => deserializer.end().map_err(|_| Malformed::NotJson),
+            Err(_) => Err(Malformed::NotJson),
+        }
     }
 
     fn scan_one(text: &[u8]) -> Result<(Kind, Option<Range<usize>>), Malformed> {
@@ -287,10 +302,7 @@ mod tests {
     use super::*;
 
     fn one(text: &str) -> Result<Message, Malformed> {
-        match Message::scan(text.as_bytes().to_vec())? {
-            Scanned::One(message) => Ok(message),
-            Scanned::Batch(_) => panic!("a batch"),
-        }
+        Message::scan(text.as_bytes().to_vec())
     }
 
     fn outcome(text: &str) -> (ResponseId, Outcome) {
@@ -367,20 +379,26 @@ mod tests {
         let mut text = br#"{"id":1,"result":{"x":"a"#.to_vec();
         text.push(0xff);
         text.extend_from_slice(br#"b"}}"#);
-        let Ok(Scanned::One(message)) = Message::scan(text) else { panic!() };
+        let message = Message::scan(text).unwrap();
         assert_eq!(message.payload(), "{\"x\":\"a\u{fffd}b\"}".as_bytes());
     }
 
     #[test]
     fn a_batch_is_its_elements() {
         // RPC-19, RPC-22
-        let batch = br#"[{"id":1,"result":{"a":1}}, 5, {"method":"m"}]"#;
-        let Ok(Scanned::Batch(elements)) = Message::scan(batch.to_vec()) else { panic!() };
-        let [first, second, third] = elements.as_slice() else { panic!() };
+        let elements = |text: &[u8]| {
+            assert!(Message::is_batch(text));
+            let mut elements = Vec::new();
+            Message::scan_batch(text.to_vec(), &mut |element| elements.push(element))
+                .map(|()| elements)
+        };
+        let found = elements(br#" [{"id":1,"result":{"a":1}}, 5, {"method":"m"}]"#).unwrap();
+        let [first, second, third] = found.as_slice() else { panic!() };
         assert_eq!(first.as_ref().unwrap().payload(), br#"{"a":1}"#);
         assert_eq!(second.as_ref().unwrap_err(), &Malformed::NotAMessage);
         assert!(matches!(third.as_ref().unwrap().kind, Kind::Notification { .. }));
-        assert!(matches!(Message::scan(b"[]".to_vec()), Err(Malformed::NotAMessage)));
+        assert_eq!(elements(b"[]").unwrap_err(), Malformed::NotAMessage);
+        assert_eq!(elements(b"[{}").unwrap_err(), Malformed::NotJson);
     }
 
     #[test]

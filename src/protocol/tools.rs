@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use crate::error::{Error, ErrorKind, Result, said};
+use crate::error::{Error, ErrorKind, Result, misfit, said};
 
 use super::{ContentBlock, Icon, InputResponses, RawJson, TaskAugmentation, lenient};
 
@@ -287,7 +287,8 @@ impl CallToolResult {
             Error::new(ErrorKind::Protocol, "the tool returned no structured content").ran(true)
         })?;
         structured.parse().map_err(|error| {
-            let text = format!("the tool's structured content is not what was expected: {error}");
+            let why = misfit(&error);
+            let text = format!("the tool's structured content is not what was expected: {why}");
             Error::new(ErrorKind::Protocol, text).ran(true)
         })
     }

@@ -1,5 +1,6 @@
 //! Ending a blocking call from another thread.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -37,7 +38,7 @@ pub struct CancelToken(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     cancelled: bool,
-    requests: Vec<(Weak<Router>, u64)>,
+    requests: HashMap<Key, Weak<Router>>,
 }
 
 pub(crate) fn cancelled() -> Error {
@@ -60,7 +61,7 @@ impl CancelToken {
         state.cancelled = true;
         let requests = std::mem::take(&mut state.requests);
         drop(state);
-        for (router, id) in requests {
+        for ((_, id), router) in requests {
             if let Some(router) = router.upgrade() {
                 router.cancel(id);
             }
@@ -72,26 +73,43 @@ impl CancelToken {
         self.lock().cancelled
     }
 
-    /// Cancels the request with this token, also when that has happened already.
-    pub(crate) fn watch(&self, router: &Arc<Router>, id: u64) {
+    /// Lets this token cancel the request, also if it has been cancelled already, for as long as
+    /// what is returned is kept.
+    pub(crate) fn watch(&self, router: &Arc<Router>, id: u64) -> Watch {
+        let key = (Arc::as_ptr(router).addr(), id);
         let mut state = self.lock();
         if state.cancelled {
             drop(state);
             router.cancel(id);
         } else {
-            state.requests.push((Arc::downgrade(router), id));
+            state.requests.insert(key, Arc::downgrade(router));
         }
+        Watch { token: self.clone(), key }
     }
+}
 
-    /// The request has ended.
-    pub(crate) fn forget(&self, router: &Arc<Router>, id: u64) {
-        let router = Arc::downgrade(router);
-        self.lock().requests.retain(|(of, with)| *with != id || !of.ptr_eq(&router));
+/// Which request: its router's address, which the entry's `Weak` keeps from being used again, and
+/// its id.
+type Key = (usize, u64);
+
+/// A request that a token can cancel.
+pub(crate) struct Watch {
+    token: CancelToken,
+    key: Key,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.token.lock().requests.remove(&self.key);
     }
 }
 
 impl fmt::Debug for CancelToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CancelToken").field("cancelled", &self.is_cancelled()).finish()
+        let state = self.lock();
+        f.debug_struct("CancelToken")
+            .field("cancelled", &state.cancelled)
+            .field("requests", &state.requests.len())
+            .finish()
     }
 }

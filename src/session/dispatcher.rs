@@ -1,5 +1,6 @@
 //! Notifications that belong to no call, handed to the program's listener one after the other.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
@@ -85,7 +86,10 @@ impl Dispatcher {
                 if closed.load(Ordering::Acquire) {
                     break;
                 }
-                listener(notice.message());
+                // A listener that panics misses one notification, not all that follow.
+                if catch_unwind(AssertUnwindSafe(|| listener(notice.message()))).is_err() {
+                    log::warn!("the listener for notifications panicked");
+                }
             }
         };
         match self.threads.spawn("umcp-notifications", run) {

@@ -3,22 +3,22 @@
 //! Section 1 of the protocol's rules: `server/discover` first; whatever answers it is modern, and
 //! a server that refuses it, ignores it or dies of it is legacy and gets `initialize`.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use crate::deadline::{Clock, Clocks, Deadline};
-use crate::error::{Error, ErrorKind, Result, RpcError};
+use crate::error::{Error, ErrorKind, Result, RpcError, misfit, said};
 use crate::protocol::envelope::{self, Kind, Message, Outcome};
-use crate::protocol::meta::{self, RequestMeta, SenderMeta};
+use crate::protocol::meta::{RequestMeta, SenderMeta};
 use crate::protocol::{
     ClientRequest, DiscoverResult, Era, InitializeParams, InitializeResult, ProtocolVersion,
 };
-use crate::session::cancel::{CancelToken, cancelled};
-use crate::session::router::{Interest, Router};
-use crate::session::{Opening, Pin, Session, Terms, close_by, no_common_version};
-use crate::transport::{Connect, Delivery, Outgoing, Slot};
+use crate::session::router::{Interest, Router, Sending, Sent};
+use crate::session::{Opening, Pin, Session, Terms, no_common_version};
+use crate::transport::{Connect, Delivery, Slot};
 
 /// A server that has been silent for so long is asked for a sign of life.
 const PING_AFTER: Duration = Duration::from_secs(1);
@@ -47,7 +47,8 @@ const INVALID_PARAMS: i64 = -32602;
 impl Session {
     /// Starts the server and agrees with it on a version.
     pub(crate) fn open(connect: &Connect, opening: Opening) -> Result<Arc<Self>> {
-        let mut first = Attempt::start(connect, &opening)?;
+        let clocks = Clocks::start(opening.timeouts.connect, opening.timeouts.max_total);
+        let mut first = Attempt::start(connect, &opening, clocks)?;
         let outcome = match opening.pin.newest(Era::Modern) {
             Some(version) => first.probe(version),
             None => first.initialize_newest(),
@@ -62,22 +63,26 @@ impl Session {
             Err(error) if died_of_the_probe(&error) && !first.modern_only() => {
                 log::debug!("{}: started again, without the probe: {error}", opening.server);
                 first.close();
-                let mut second = Attempt::start(connect, &opening)?;
+                let mut clocks = first.clocks.clone();
+                clocks.restart_timeout();
+                let mut second = Attempt::start(connect, &opening, clocks)?;
                 let outcome = second.initialize_newest();
                 (second, outcome)
             }
             outcome => (first, outcome),
         };
-        match outcome {
-            Ok(terms) => attempt.agree(terms).map(|(router, terms, speaking)| {
-                Arc::new(Session {
-                    router,
+        let agreed = outcome.and_then(|terms| Ok((attempt.speaking(&terms)?, terms)));
+        match agreed {
+            Ok((speaking, terms)) => {
+                attempt.router.know_era(terms.version.era());
+                Ok(Arc::new(Session {
+                    router: attempt.router.clone(),
                     terms,
-                    opening,
                     speaking: Mutex::new(speaking),
                     log_level: Mutex::default(),
-                })
-            }),
+                    opening,
+                }))
+            }
             Err(error) => {
                 attempt.close();
                 Err(error.server(&opening.server))
@@ -93,6 +98,7 @@ struct Attempt<'o> {
     /// Receives for every request of the handshake, so that a late answer to the probe is seen.
     slot: Slot,
     clocks: Clocks,
+    sent: HashMap<u64, Sent>,
     discover: Option<u64>,
     probed: bool,
 }
@@ -115,19 +121,20 @@ enum Verdict {
 type Speaking = Option<(ProtocolVersion, SenderMeta)>;
 
 impl<'o> Attempt<'o> {
-    fn start(connect: &Connect, opening: &'o Opening) -> Result<Self> {
-        let clocks = Clocks::start(opening.timeouts.connect, opening.timeouts.max_total);
+    fn start(connect: &Connect, opening: &'o Opening, clocks: Clocks) -> Result<Self> {
         let listener = opening.listener.clone();
         let router =
             Arc::new(Router::new(opening.server.clone(), opening.limits.clone(), listener));
-        let transport = connect(router.clone(), clocks.next().0)
-            .map_err(|error| error.server(&opening.server))?;
+        let transport = connect(router.clone()).map_err(|error| error.server(&opening.server))?;
         router.attach(transport);
-        Ok(Self { router, opening, slot: Slot::new(), clocks, discover: None, probed: false })
+        let sent = HashMap::new();
+        Ok(Self { router, opening, slot: Slot::new(), clocks, sent, discover: None, probed: false })
     }
 
+    /// Ends what did not become a session. Nothing of it was used: it gets no time to end in.
     fn close(&self) {
-        self.router.close(close_by(&self.opening.timeouts));
+        const AT_ONCE: Duration = Duration::from_millis(500);
+        self.router.close(Deadline::after(AT_ONCE));
     }
 
     fn modern_only(&self) -> bool {
@@ -142,53 +149,40 @@ impl<'o> Attempt<'o> {
         )
     }
 
-    fn agree(self, terms: Terms) -> Result<(Arc<Router>, Terms, Speaking)> {
+    fn speaking(&self, terms: &Terms) -> Result<Speaking> {
         let version = terms.version;
         log::debug!("{}: speaks {version} ({})", self.opening.server, version.era());
-        self.router.know_era(version.era());
-        let speaking = match version.era() {
-            Era::Modern => Some((version, self.sender(version)?)),
-            Era::Legacy => None,
-        };
-        Ok((self.router, terms, speaking))
+        match version.era() {
+            Era::Modern => Ok(Some((version, self.sender(version)?))),
+            Era::Legacy => Ok(None),
+        }
     }
 
     /// Sends one message of the handshake. No such request is cancelled on the wire.
-    fn send(&self, request: &ClientRequest, version: Option<ProtocolVersion>) -> Result<u64> {
-        if self.opening.cancel.as_ref().is_some_and(CancelToken::is_cancelled) {
-            return Err(cancelled());
-        }
+    fn send(&mut self, request: &ClientRequest, version: Option<ProtocolVersion>) -> Result<u64> {
         let asks_era = matches!(request, ClientRequest::Discover);
-        let interest = Interest { silent: true, asks_era, ..Interest::default() };
-        let id = self.router.register(&self.slot, interest)?;
-        let sender = match version {
-            Some(version) if version.era() == Era::Modern => Some(self.sender(version)?),
-            _ => None,
+        let sender = match version.filter(|version| version.era() == Era::Modern) {
+            Some(version) => Some((version, self.sender(version)?)),
+            None => None,
         };
-        let json = meta::request(id, request, sender.as_ref(), &RequestMeta::default())
-            .map_err(|error| Error::new(ErrorKind::InvalidInput, error.to_string()))?;
-        log::debug!("{}: -> {} {id} ({} bytes)", self.opening.server, request.method(), json.len());
-        log::trace!("{}: -> {}", self.opening.server, String::from_utf8_lossy(&json));
-        self.router.transport()?.post(Outgoing {
-            json,
-            id: Some(id),
-            method: request.method(),
-            name: None,
-            version,
+        let sending = Sending {
+            request,
+            speaking: sender.as_ref().map(|(version, sender)| (*version, sender)),
+            meta: &RequestMeta::default(),
+            interest: Interest { silent: true, asks_era, ..Interest::default() },
             waits: true,
             until: self.clocks.next().0,
-        })?;
-        if let Some(token) = &self.opening.cancel {
-            token.watch(&self.router, id);
-        }
+            cancel: self.opening.cancel.as_ref(),
+        };
+        let sent = self.router.send(&self.slot, sending)?;
+        let id = sent.id;
+        self.sent.insert(id, sent);
         Ok(id)
     }
 
-    fn forget(&self, id: u64) {
+    fn forget(&mut self, id: u64) {
         self.router.withdraw(id, "");
-        if let Some(token) = &self.opening.cancel {
-            token.forget(&self.router, id);
-        }
+        self.sent.remove(&id);
     }
 
     fn next(&self, id: u64, until: Deadline) -> Result<Option<Delivery>> {
@@ -321,7 +315,8 @@ impl<'o> Attempt<'o> {
         };
         // RPC-32
         if let Some(other) = found.result_type.as_deref().filter(|of| *of != "complete") {
-            let text = format!("the result of `server/discover` is of an unknown type: {other:?}");
+            let text =
+                format!("the result of `server/discover` is of an unknown type: {:?}", said(other));
             return Verdict::Failed(Error::new(ErrorKind::Protocol, text));
         }
         match self.opening.pin.among(&found.supported_versions).next() {
@@ -405,7 +400,7 @@ impl<'o> Attempt<'o> {
         self.explain(error.hint(hint), method)
     }
 
-    fn send_initialize(&self, version: ProtocolVersion) -> Result<u64> {
+    fn send_initialize(&mut self, version: ProtocolVersion) -> Result<u64> {
         let params = InitializeParams::new(
             version.as_str(),
             self.opening.capabilities.clone(),
@@ -414,11 +409,11 @@ impl<'o> Attempt<'o> {
         self.send(&ClientRequest::Initialize(Box::new(params)), Some(version))
     }
 
-    fn initialized(&self, reply: &Message) -> Result<Terms> {
+    fn initialized(&mut self, reply: &Message) -> Result<Terms> {
         let result: InitializeResult = reply.parse().map_err(|error| {
             Error::new(
                 ErrorKind::Protocol,
-                format!("the result of `initialize` is malformed: {error}"),
+                format!("the result of `initialize` is malformed: {}", misfit(&error)),
             )
         })?;
         // ERA-52
@@ -432,7 +427,7 @@ impl<'o> Attempt<'o> {
             .ok_or_else(|| {
                 no_common_version(std::slice::from_ref(&result.protocol_version), self.opening.pin)
             })?;
-        if let Some(discover) = self.discover {
+        if let Some(discover) = self.discover.take() {
             self.forget(discover);
         }
         let method = "notifications/initialized";

@@ -13,14 +13,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result, RpcError, said};
+use crate::error::{Error, ErrorKind, RpcError, said};
 use crate::limits::{Limits, Timeouts};
 use crate::protocol::meta::SenderMeta;
 use crate::protocol::{
-    ClientCapabilities, ClientRequest, Era, Implementation, LoggingLevel, ProtocolVersion,
-    ServerCapabilities,
+    ClientCapabilities, Era, Implementation, LoggingLevel, ProtocolVersion, ServerCapabilities,
 };
-use crate::transport::{CloseReport, Outgoing};
+use crate::transport::CloseReport;
 
 pub use cancel::CancelToken;
 pub(crate) use dispatcher::Listener;
@@ -98,14 +97,8 @@ impl Session {
         self.router.server()
     }
 
-    fn sender(&self) -> Option<SenderMeta> {
-        let speaking = self.speaking.lock().unwrap_or_else(PoisonError::into_inner);
-        speaking.as_ref().map(|(_, sender)| sender.clone())
-    }
-
-    fn version(&self) -> ProtocolVersion {
-        let speaking = self.speaking.lock().unwrap_or_else(PoisonError::into_inner);
-        speaking.as_ref().map_or(self.terms.version, |(version, _)| *version)
+    fn speaking(&self) -> Option<(ProtocolVersion, SenderMeta)> {
+        self.speaking.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The modern era's log level, which every request names.
@@ -115,27 +108,6 @@ impl Session {
 
     fn log_level(&self) -> Option<LoggingLevel> {
         self.log_level.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn post(
-        &self,
-        id: u64,
-        json: Vec<u8>,
-        request: &ClientRequest,
-        until: Deadline,
-        waits: bool,
-    ) -> Result<()> {
-        log::debug!("{}: -> {} {id} ({} bytes)", self.server(), request.method(), json.len());
-        log::trace!("{}: -> {}", self.server(), String::from_utf8_lossy(&json));
-        self.router.transport()?.post(Outgoing {
-            json,
-            id: Some(id),
-            method: request.method(),
-            name: request.name(),
-            version: Some(self.version()),
-            waits,
-            until,
-        })
     }
 
     /// The version to send a request again with that was refused for its version (ERA-6, ERA-7).

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use crate::deadline::{Clock, Clocks, Deadline};
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::envelope::{Kind, Message, Outcome};
-use crate::protocol::meta::{self, RequestMeta};
+use crate::protocol::meta::RequestMeta;
 use crate::protocol::{ClientRequest, LogMessageParams, ProgressParams, ProtocolVersion};
 use crate::session::Session;
-use crate::session::cancel::{CancelToken, cancelled};
-use crate::session::router::Interest;
+use crate::session::cancel::CancelToken;
+use crate::session::router::{Interest, Sending, Sent};
 use crate::transport::{Delivery, Notice, Slot};
 
 /// Runs on the thread that waits for the request.
@@ -44,8 +44,8 @@ pub(crate) struct PendingRequest<'a> {
     options: Options<'a>,
     clocks: Clocks,
     slot: Slot,
-    id: u64,
-    sent: Instant,
+    sent: Option<Sent>,
+    sent_at: Instant,
     progress: f64,
     /// Versions the request was sent again with, after the server refused another.
     retried: Vec<ProtocolVersion>,
@@ -70,8 +70,8 @@ impl<'a> PendingRequest<'a> {
             request,
             options,
             slot: Slot::new(),
-            id: 0,
-            sent: Instant::now(),
+            sent: None,
+            sent_at: Instant::now(),
             progress: f64::NEG_INFINITY,
             retried: Vec::new(),
             waits,
@@ -84,52 +84,31 @@ impl<'a> PendingRequest<'a> {
 
     fn send(&mut self) -> Result<()> {
         let session = &*self.session;
-        if self.options.cancel.as_ref().is_some_and(CancelToken::is_cancelled) {
-            return Err(cancelled());
+        let options = &mut self.options;
+        options.meta.progress = options.on_progress.is_some() || options.restart_on_progress;
+        if options.meta.log_level.is_none() {
+            options.meta.log_level = session.log_level();
         }
-        let mut meta = std::mem::take(&mut self.options.meta);
-        meta.progress = self.options.on_progress.is_some() || self.options.restart_on_progress;
-        if meta.log_level.is_none() {
-            meta.log_level = session.log_level();
-        }
-        let interest = Interest {
-            progress: meta.progress,
-            log: self.options.on_log.is_some(),
-            ..Interest::default()
+        let progress = options.meta.progress;
+        let interest = Interest { progress, log: options.on_log.is_some(), ..Interest::default() };
+        let speaking = session.speaking();
+        self.sent_at = Instant::now();
+        let sending = Sending {
+            request: &self.request,
+            speaking: speaking.as_ref().map(|(version, sender)| (*version, sender)),
+            meta: &options.meta,
+            interest,
+            waits: self.waits,
+            until: self.clocks.next().0,
+            cancel: options.cancel.as_ref(),
         };
-        let id = session.router.register(&self.slot, interest)?;
-        let sender = session.sender();
-        let line = meta::request(id, &self.request, sender.as_ref(), &meta);
-        self.options.meta = meta;
-        self.id = id;
-        self.sent = Instant::now();
-        let json = line.map_err(|error| {
-            Error::new(ErrorKind::InvalidInput, format!("the params cannot be written: {error}"))
-        });
-        let posted = json.and_then(|json| {
-            session.post(id, json, &self.request, self.clocks.next().0, self.waits)
-        });
-        if let Err(error) = posted {
-            let error = self.why_not_sent(error);
-            self.session.router.withdraw(id, "not sent");
-            return Err(error.ran(false));
-        }
-        if let Some(token) = &self.options.cancel {
-            token.watch(&self.session.router, id);
-        }
+        self.sent = Some(session.router.send(&self.slot, sending)?);
         Ok(())
     }
 
-    /// A pipe that broke says little: the end of the connection, which follows, says why.
-    fn why_not_sent(&self, error: Error) -> Error {
-        const FOLLOWS_WITHIN: Duration = Duration::from_secs(1);
-        if error.kind() != ErrorKind::Disconnected {
-            return error;
-        }
-        match self.slot.receive(Deadline::after(FOLLOWS_WITHIN)) {
-            Some(Delivery::Failed(_, better)) => better,
-            _ => error,
-        }
+    /// 0, which is nobody's, before it has been sent.
+    fn id(&self) -> u64 {
+        self.sent.as_ref().map_or(0, |sent| sent.id)
     }
 
     pub(crate) fn method(&self) -> &str {
@@ -167,38 +146,58 @@ impl<'a> PendingRequest<'a> {
     }
 
     fn wait_for_end(&mut self, until: Option<Deadline>) -> Option<Result<Message>> {
+        // What has come already is not lost to a limit that has passed; what goes on coming is.
+        let mut due = self.slot.len();
         loop {
-            let (end, clock, set_to) = self.clocks.next();
+            let (end, ..) = self.clocks.next();
             let limit = until.map_or(end, |until| until.min(end));
             let delivery = match self.session.router.transport() {
-                Ok(transport) => transport.next(self.id, &self.slot, limit),
+                Ok(transport) => transport.next(self.id(), &self.slot, limit),
                 Err(error) => return Some(Err(error)),
             };
             match delivery {
-                Some(Delivery::Notice(notice)) => self.notice(&notice),
-                Some(Delivery::Reply(id, reply)) if id == self.id => {
+                Some(Delivery::Notice(notice)) => {
+                    self.notice(&notice);
+                    if self.clocks.next().0.has_passed() {
+                        if let Some(error) = self.time_out() {
+                            return Some(Err(error));
+                        }
+                    } else if limit.has_passed() && due == 0 {
+                        return None;
+                    }
+                    due = due.saturating_sub(1);
+                }
+                Some(Delivery::Reply(id, reply)) if id == self.id() => {
                     self.log_reply(&reply);
                     if let Some(outcome) = self.outcome(reply) {
                         return Some(outcome);
                     }
                 }
-                Some(Delivery::Failed(id, error)) if id == self.id => return Some(Err(error)),
+                Some(Delivery::Failed(id, error)) if id == self.id() => return Some(Err(error)),
                 Some(_) => {}
-                None if end.has_passed() => match self.time_out(clock, set_to) {
-                    Some(error) => return Some(Err(error)),
-                    None => self.wait_for_what_is_coming(),
-                },
+                None if end.has_passed() => {
+                    if let Some(error) = self.time_out() {
+                        return Some(Err(error));
+                    }
+                }
                 None => return None,
             }
         }
     }
 
-    /// Leaves the request, or returns `None` if its reply, or what ended it, came just now.
-    fn time_out(&mut self, clock: Clock, set_to: Duration) -> Option<Error> {
-        let ran = match self.session.router.withdraw(self.id, "timed out") {
+    /// Leaves the request. Returns `None` if its reply, or what ended it, came just now and is
+    /// being put into the slot: then there is a moment more to take it.
+    fn time_out(&mut self) -> Option<Error> {
+        const MOMENT: Duration = Duration::from_secs(1);
+        let (_, clock, set_to) = self.clocks.next();
+        let ran = match self.session.router.withdraw(self.id(), "timed out") {
             Some(ran) => ran,
             None if self.is_overdue => true,
-            None => return None,
+            None => {
+                self.is_overdue = true;
+                self.clocks.extend(MOMENT);
+                return None;
+            }
         };
         let (clock, advice) = match clock {
             Clock::Timeout => ("timeout", "Raise `timeout`, or let progress restart it"),
@@ -209,12 +208,6 @@ impl<'a> PendingRequest<'a> {
             false => format!("not sent within {set_to:?} (`{clock}`): the server does not read"),
         };
         Some(Error::new(ErrorKind::Timeout, message).hint(advice).ran(ran))
-    }
-
-    fn wait_for_what_is_coming(&mut self) {
-        const AT_ONCE: Duration = Duration::from_secs(1);
-        self.is_overdue = true;
-        self.clocks.extend(AT_ONCE);
     }
 
     /// The reply as a result, or `None` if the request was sent again.
@@ -274,19 +267,16 @@ impl<'a> PendingRequest<'a> {
             "{}: <- {} {} ({} bytes, {:?})",
             self.session.router.server(),
             self.request.method(),
-            self.id,
+            self.id(),
             reply.len(),
-            self.sent.elapsed(),
+            self.sent_at.elapsed(),
         );
     }
 }
 
 impl Drop for PendingRequest<'_> {
     fn drop(&mut self) {
-        self.session.router.withdraw(self.id, "no longer wanted");
-        if let Some(token) = &self.options.cancel {
-            token.forget(&self.session.router, self.id);
-        }
+        self.session.router.withdraw(self.id(), "no longer wanted");
     }
 }
 
@@ -294,7 +284,7 @@ impl fmt::Debug for PendingRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PendingRequest")
             .field("method", &self.request.method())
-            .field("id", &self.id)
+            .field("id", &self.id())
             .finish_non_exhaustive()
     }
 }

@@ -4,17 +4,19 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, said};
 use crate::limits::Limits;
-use crate::protocol::envelope::{self, Kind, Message, Outcome, ResponseId, Scanned};
-use crate::protocol::{Era, ProgressToken};
-use crate::session::cancel::cancelled;
+use crate::protocol::envelope::{self, Kind, Message, Outcome, ResponseId};
+use crate::protocol::meta::{self, RequestMeta, SenderMeta};
+use crate::protocol::{ClientRequest, Era, ProgressToken, ProtocolVersion};
+use crate::session::cancel::{CancelToken, Watch, cancelled};
 use crate::session::dispatcher::{Dispatcher, Listener};
 use crate::transport::{
     Abandoned, CloseReport, Delivery, Inbox, Notice, Outgoing, Slot, Transport,
@@ -29,6 +31,8 @@ pub(crate) struct Router {
     limits: Limits,
     /// Bytes of notifications that wait for a listener.
     held: Arc<AtomicUsize>,
+    /// Notifications that found no room.
+    dropped: AtomicUsize,
     dispatcher: Dispatcher,
     is_closing: AtomicBool,
     report: OnceLock<CloseReport>,
@@ -44,8 +48,9 @@ struct Pending {
 
 /// What is known of the server's era, which decides whether it may ask us anything.
 enum Known {
-    /// Nothing yet: what the server asks waits until it is known. Id and method of each.
-    Nothing(Vec<(String, String)>),
+    /// Nothing yet: what the server asks waits until it is known. The id of each, and whether it is
+    /// a `ping`.
+    Nothing(Vec<(String, bool)>),
     Legacy,
     Modern,
 }
@@ -72,6 +77,38 @@ pub(crate) struct Interest {
     pub(crate) asks_era: bool,
 }
 
+/// A request on its way out.
+pub(crate) struct Sending<'a> {
+    pub(crate) request: &'a ClientRequest,
+    /// In the modern era: the version it is written in, and what it says of its sender.
+    pub(crate) speaking: Option<(ProtocolVersion, &'a SenderMeta)>,
+    pub(crate) meta: &'a RequestMeta,
+    pub(crate) interest: Interest,
+    /// The caller waits for the reply right away.
+    pub(crate) waits: bool,
+    pub(crate) until: Deadline,
+    pub(crate) cancel: Option<&'a CancelToken>,
+}
+
+/// A request that has been sent, and can be cancelled for as long as this is kept.
+pub(crate) struct Sent {
+    pub(crate) id: u64,
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    watch: Option<Watch>,
+}
+
+/// A pipe that broke says little: the end of the connection, which follows, says why.
+fn why_not_sent(slot: &Slot, error: Error) -> Error {
+    const FOLLOWS_WITHIN: Duration = Duration::from_secs(1);
+    if error.kind() != ErrorKind::Disconnected {
+        return error;
+    }
+    match slot.receive(Deadline::after(FOLLOWS_WITHIN)) {
+        Some(Delivery::Failed(_, better)) => better,
+        _ => error,
+    }
+}
+
 impl Router {
     pub(crate) fn new(server: Arc<str>, limits: Limits, listener: Option<Arc<Listener>>) -> Self {
         Self {
@@ -82,6 +119,7 @@ impl Router {
             dispatcher: Dispatcher::new(listener, limits.notifications),
             limits,
             held: Arc::default(),
+            dropped: AtomicUsize::new(0),
             is_closing: AtomicBool::new(false),
             report: OnceLock::new(),
         }
@@ -108,8 +146,8 @@ impl Router {
         };
         let before = std::mem::replace(&mut self.lock().era, known);
         if let Known::Nothing(asked) = before {
-            for (id, method) in asked {
-                self.answer(id, method);
+            for (id, is_ping) in asked {
+                self.answer(id, is_ping);
             }
         }
     }
@@ -118,8 +156,33 @@ impl Router {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes room for one request's deliveries. Ids are never used twice.
-    pub(crate) fn register(&self, slot: &Slot, interest: Interest) -> Result<u64> {
+    /// Sends a request whose deliveries go to the slot. Ids are never used twice.
+    pub(crate) fn send(self: &Arc<Self>, slot: &Slot, sending: Sending<'_>) -> Result<Sent> {
+        let Sending { request, speaking, meta, interest, waits, until, cancel } = sending;
+        if cancel.is_some_and(CancelToken::is_cancelled) {
+            return Err(cancelled());
+        }
+        let id = self.register(slot, interest)?;
+        let (version, sender) = speaking.unzip();
+        let json = meta::request(id, request, sender, meta).map_err(|error| {
+            Error::new(ErrorKind::InvalidInput, format!("the params cannot be written: {error}"))
+        });
+        let posted = json.and_then(|json| {
+            log::debug!("{}: -> {} {id} ({} bytes)", self.server, request.method(), json.len());
+            log::trace!("{}: -> {}", self.server, String::from_utf8_lossy(&json));
+            let (method, name) = (request.method(), request.name());
+            let message = Outgoing { json, id: Some(id), method, name, version, waits, until };
+            self.transport()?.post(message)
+        });
+        if let Err(error) = posted {
+            let error = why_not_sent(slot, error);
+            self.withdraw(id, "not sent");
+            return Err(error.ran(false));
+        }
+        Ok(Sent { id, watch: cancel.map(|token| token.watch(self, id)) })
+    }
+
+    fn register(&self, slot: &Slot, interest: Interest) -> Result<u64> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut pending = self.lock();
         if let Some(error) = &pending.ended {
@@ -168,7 +231,7 @@ impl Router {
             name: None,
             version: None,
             waits: false,
-            until: Deadline::after(std::time::Duration::ZERO),
+            until: Deadline::after(Duration::ZERO),
         };
         if let Err(error) = self.transport().and_then(|transport| transport.post(message)) {
             log::debug!("{}: {method} was not sent: {error}", self.server);
@@ -205,6 +268,8 @@ impl Router {
                 _ => self.report.wait().clone(),
             };
         }
+        // Others wait for the report, whatever becomes of this thread.
+        let reported = Reported(&self.report);
         let closed = "the client was closed by this program";
         self.end(Error::new(ErrorKind::Closed, closed).server(&self.server));
         let mut report = match self.transport() {
@@ -212,7 +277,9 @@ impl Router {
             Err(_) => CloseReport::default(),
         };
         report.left_behind |= !self.dispatcher.close(until);
-        self.report.get_or_init(|| report).clone()
+        let report = self.report.get_or_init(|| report).clone();
+        drop(reported);
+        report
     }
 
     fn route(&self, message: Message, via: Option<u64>) {
@@ -224,7 +291,8 @@ impl Router {
                     (ResponseId::Missing, Some(via)) => via,
                     (ResponseId::Missing, None) if *outcome == Outcome::Error => {
                         let error = message.rpc_error();
-                        log::warn!("{}: could not read a message of ours: {error:?}", self.server);
+                        let (code, text) = (error.code, said(&error.message));
+                        log::warn!("{}: an error about no request: {code} {text}", self.server);
                         return;
                     }
                     _ => {
@@ -248,7 +316,10 @@ impl Router {
                 };
                 let _ = entry.sender.send(Delivery::Reply(id, message));
             }
-            Kind::Request { id, method } => self.answer(id.clone(), method.clone()),
+            Kind::Request { id, method } => {
+                log::debug!("{}: <- request {}", self.server, said(method));
+                self.answer(id.clone(), method == "ping");
+            }
             Kind::Notification { method } => {
                 let method = method.clone();
                 self.notify(&method, message, via);
@@ -257,48 +328,53 @@ impl Router {
     }
 
     /// Answers a server's request at once. Whoever reads runs no user code and never blocks.
-    fn answer(&self, id: String, method: String) {
+    fn answer(&self, id: String, is_ping: bool) {
         const MOST_WAITING: usize = 64;
-        match &mut self.lock().era {
-            Known::Legacy => {}
-            Known::Nothing(asked) if asked.len() < MOST_WAITING => return asked.push((id, method)),
-            Known::Nothing(_) | Known::Modern => {
-                log::warn!("{}: dropped a request of the server's: {method:?}", self.server);
-                return;
-            }
+        const LONGEST_ID: usize = 1024;
+        let may_ask = id.len() <= LONGEST_ID
+            && match &mut self.lock().era {
+                Known::Legacy => true,
+                Known::Nothing(asked) if asked.len() < MOST_WAITING => {
+                    asked.push((id, is_ping));
+                    return;
+                }
+                Known::Nothing(_) | Known::Modern => false,
+            };
+        if !may_ask {
+            log::warn!("{}: dropped a request of the server's", self.server);
+            return;
         }
-        let response = match method.as_str() {
-            "ping" => envelope::empty_result(&id),
-            _ => envelope::error_response(&id, -32601, "this client does not have that method"),
+        let response = match is_ping {
+            true => envelope::empty_result(&id),
+            false => envelope::error_response(&id, -32601, "this client does not have that method"),
         };
         self.post_aside(response, "(response)");
     }
 
     fn notify(&self, method: &str, message: Message, via: Option<u64>) {
         let target = match method {
-            "notifications/progress" => self.progress_target(&message),
+            "notifications/progress" => match self.progress_target(&message) {
+                Some(target) => Some(target),
+                None => return log::debug!("{}: dropped progress of no request", self.server),
+            },
             "notifications/message" => self.log_target(via),
             _ => None,
         };
-        if target.is_none() && method == "notifications/progress" {
-            log::debug!("{}: dropped progress of no request of ours", self.server);
-            return;
-        }
         if target.is_none() && !self.dispatcher.has_listener() {
-            log::debug!("{}: nobody listens for {method}", self.server);
-            return;
+            return log::debug!("{}: nobody listens for {}", self.server, said(method));
         }
-        let Some(notice) = Notice::hold(message, &self.held, self.limits.message) else {
-            log::warn!("{}: dropped {method}: too many bytes wait for listeners", self.server);
-            return;
-        };
-        let taken = match target {
-            Some(sender) if sender.len() >= self.limits.notifications => false,
+        let notice = Notice::hold(message, &self.held, self.limits.message);
+        let taken = notice.is_some_and(|notice| match target {
+            Some(sender) if sender.len() >= self.limits.notifications.max(1) => false,
             Some(sender) => sender.send(Delivery::Notice(notice)).is_ok(),
             None => self.dispatcher.dispatch(notice),
-        };
+        });
         if !taken {
-            log::warn!("{}: dropped {method}: too many wait for their listener", self.server);
+            let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+            // A flood of them is not to become a flood of lines.
+            if dropped.is_power_of_two() {
+                log::warn!("{}: dropped {dropped} notifications: too many wait", self.server);
+            }
         }
     }
 
@@ -329,24 +405,36 @@ impl Router {
     }
 }
 
+/// Makes sure that there is a report in the end.
+struct Reported<'a>(&'a OnceLock<CloseReport>);
+
+impl Drop for Reported<'_> {
+    fn drop(&mut self) {
+        self.0.get_or_init(|| CloseReport { left_behind: true, ..CloseReport::default() });
+    }
+}
+
 impl Inbox for Router {
     fn message(&self, text: Vec<u8>, via: Option<u64>) {
         let size = text.len();
         log::trace!("{}: <- {}", self.server, String::from_utf8_lossy(&text));
-        match Message::scan(text) {
-            Ok(Scanned::One(message)) => self.route(message, via),
-            Ok(Scanned::Batch(_)) if matches!(self.lock().era, Known::Modern) => {
-                log::warn!("{}: dropped a batch: this era has none", self.server);
+        if !Message::is_batch(&text) {
+            match Message::scan(text) {
+                Ok(message) => self.route(message, via),
+                Err(why) => log::warn!("{}: skipped a line of {size} bytes: {why}", self.server),
             }
-            Ok(Scanned::Batch(messages)) => {
-                for message in messages {
-                    match message {
-                        Ok(message) => self.route(message, via),
-                        Err(why) => log::warn!("{}: skipped part of a batch: {why}", self.server),
-                    }
-                }
-            }
-            Err(why) => log::warn!("{}: skipped a line of {size} bytes: {why}", self.server),
+            return;
+        }
+        if matches!(self.lock().era, Known::Modern) {
+            return log::warn!("{}: dropped a batch: this era has none", self.server);
+        }
+        let mut skipped = 0_usize;
+        let read = Message::scan_batch(text, &mut |element| match element {
+            Ok(message) => self.route(message, via),
+            Err(_) => skipped += 1,
+        });
+        if read.is_err() || skipped > 0 {
+            log::warn!("{}: skipped {skipped} of a batch of {size} bytes", self.server);
         }
     }
 

@@ -14,8 +14,8 @@ use ureq::http::Uri;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result, said};
 use crate::limits::Limits;
-use crate::net::{Failure, Lane, Response};
-use crate::protocol::envelope::{Kind, Message, Scanned};
+use crate::net::{EVENT_STREAM, Failure, Lane, Response};
+use crate::protocol::envelope::{Kind, Message};
 use crate::threads::Threads;
 use crate::transport::{
     Abandoned, CloseReport, Connect, Delivery, Facts, Inbox, Outgoing, Slot, Transport,
@@ -52,7 +52,7 @@ struct Exchange {
 
 /// A way to reach the server. Nothing is sent before the first message.
 pub(crate) fn connect(url: Uri, limits: Limits) -> Box<Connect> {
-    Box::new(move |inbox, _| {
+    Box::new(move |inbox| {
         Ok(Arc::new(Http(Arc::new(Shared {
             url: url.clone(),
             limits: limits.clone(),
@@ -73,8 +73,9 @@ impl Shared {
         let Exchange { id, ref headers, ref body, until, .. } = exchange;
         let outcome = exchange.lane.post(&self.url, headers, body, self.limits.message, until);
         let mut lanes = self.lock();
-        lanes.busy.remove(&id);
-        if exchange.lane.is_warm() && !lanes.is_closed {
+        // Who abandoned the exchange has taken its agent, and is about to end it.
+        let is_ours = lanes.busy.remove(&id).is_some();
+        if is_ours && exchange.lane.is_warm() && !lanes.is_closed {
             lanes.idle.push(exchange.lane);
         }
         drop(lanes);
@@ -111,7 +112,7 @@ impl Transport for Http {
         if lanes.is_closed {
             return Err(Error::new(ErrorKind::Closed, "the client was closed by this program"));
         }
-        let most = self.0.limits.in_flight;
+        let most = self.0.limits.in_flight.max(1);
         if lanes.busy.len() >= most {
             let text = format!("{most} requests are already under way");
             return Err(Error::new(ErrorKind::Limit, text).hint("Raise `Limits::in_flight`"));
@@ -198,14 +199,14 @@ fn header_value(text: &str) -> String {
 /// The JSON-RPC response in an answer, whatever its status, or what the status means.
 fn reply(response: Response) -> Result<Vec<u8>> {
     let Response { status, content_type, retry_after, body } = response;
-    if content_type == "text/event-stream" {
-        let text = "the server answers with an event stream, which umcp does not yet read";
-        return Err(Error::new(ErrorKind::Unsupported, text).ran(true));
-    }
     if (200..300).contains(&status) {
+        if content_type == EVENT_STREAM {
+            let text = "the server answers with an event stream, which umcp does not yet read";
+            return Err(Error::new(ErrorKind::Unsupported, text).ran(true));
+        }
         return Ok(body);
     }
-    if let Ok(Scanned::One(message)) = Message::scan(body.clone())
+    if let Ok(message) = Message::scan(body.clone())
         && matches!(message.kind(), Kind::Response { .. })
     {
         return Ok(body);
@@ -221,7 +222,9 @@ fn reply(response: Response) -> Result<Vec<u8>> {
         400 | 404 | 405 => (ErrorKind::Unreachable, "Is this the URL of an MCP endpoint?"),
         _ => (ErrorKind::Unreachable, "Try again later, or ask the server's operator"),
     };
-    Err(Error::new(kind, text).hint(hint).retry_in(retry_after).ran(status >= 500))
+    // Refused before it was looked at; behind any other status something may have begun.
+    let ran = !matches!(status, 401 | 404 | 405 | 429);
+    Err(Error::new(kind, text).hint(hint).retry_in(retry_after).ran(ran))
 }
 
 fn unreachable(error: ureq::Error) -> Error {
@@ -230,6 +233,12 @@ fn unreachable(error: ureq::Error) -> Error {
         ureq::Error::ConnectionFailed => (ErrorKind::Unreachable, "Is the server running?", false),
         ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
             (ErrorKind::Unreachable, "Is the server running?", false)
+        }
+        ureq::Error::Tls(_) | ureq::Error::ConnectProxyFailed(_) => {
+            (ErrorKind::Unreachable, "Is its certificate trusted, and the proxy right?", false)
+        }
+        ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => {
+            (ErrorKind::Unreachable, "Is this an https port, and its certificate trusted?", true)
         }
         _ => (ErrorKind::Disconnected, "The connection broke; open a new client", true),
     };

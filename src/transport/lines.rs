@@ -116,15 +116,19 @@ impl Outbox {
 }
 
 /// The writer thread: writes what is posted until the outbox closes, then drops the stream.
-pub(crate) fn write(outbox: &Outbox, mut stream: impl Write) {
+/// Returns whether all of it could be written.
+pub(crate) fn write(outbox: &Outbox, mut stream: impl Write) -> bool {
     let mut batch = Vec::new();
+    let mut all = true;
     while outbox.take(&mut batch) {
         if let Err(error) = stream.write_all(&batch).and_then(|()| stream.flush()) {
             // The reader sees the end too, and knows more about it.
             log::debug!("the server no longer reads: {error}");
             outbox.discard();
+            all = false;
         }
     }
+    all
 }
 
 /// The reader thread: reads lines into the inbox until the stream ends. Returns what ended it, if
@@ -171,8 +175,11 @@ fn read_line(
             return Ok(Line::End);
         }
         heard();
-        let is_whole = line.ends_with(b"\n");
-        line.truncate(line.trim_ascii_end().len());
+        // What stops short of the limit stops at the end of the stream.
+        let is_whole = line.ends_with(b"\n") || (line.len() as u64) < most;
+        if is_whole {
+            line.truncate(line.trim_ascii_end().len());
+        }
         if line.starts_with(BOM) {
             line.drain(..BOM.len());
         }

@@ -20,7 +20,7 @@ pub struct Peer {
     inbox: Arc<dyn Inbox>,
 }
 
-/// A message that a [`Peer`] received.
+/// A message that a [`Peer`] received. As it is for tests, `Debug` shows all of it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Received(pub Value);
@@ -127,6 +127,15 @@ impl Peer {
     }
 }
 
+/// Also when the function that has it panics.
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let how = if std::thread::panicking() { "panicked" } else { "ended" };
+        let text = format!("the in-memory server {how}");
+        self.inbox.ended(None, Error::new(ErrorKind::Disconnected, text));
+    }
+}
+
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peer").finish_non_exhaustive()
@@ -140,32 +149,15 @@ struct Memory {
 
 /// A way to run the server's function, as often as needed.
 pub(crate) fn connect(serve: Arc<dyn Fn(Peer) + Send + Sync>) -> Box<Connect> {
-    Box::new(move |inbox, _| {
+    Box::new(move |inbox| {
         let (sender, incoming) = crossbeam_channel::unbounded();
         let threads = Threads::default();
         let serve = serve.clone();
-        let run = move || {
-            let _ended = Ended(inbox.clone());
-            serve(Peer { incoming, inbox });
-        };
-        threads.spawn("umcp-peer", run).map_err(|error| {
+        threads.spawn("umcp-peer", move || serve(Peer { incoming, inbox })).map_err(|error| {
             Error::new(ErrorKind::Unreachable, format!("no thread for it: {error}"))
         })?;
         Ok(Arc::new(Memory { outgoing: Mutex::new(Some(sender)), threads }))
     })
-}
-
-/// Says that the peer has ended, also when its function panics.
-struct Ended(Arc<dyn Inbox>);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let how = if std::thread::panicking() { "panicked" } else { "ended" };
-        self.0.ended(
-            None,
-            Error::new(ErrorKind::Disconnected, format!("the in-memory server {how}")),
-        );
-    }
 }
 
 impl Transport for Memory {

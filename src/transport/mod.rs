@@ -23,8 +23,7 @@ use crate::protocol::envelope::Message;
 
 /// Sets a transport going that hands what comes in to the inbox. Called again, it makes another
 /// connection to the same server.
-pub(crate) type Connect =
-    dyn Fn(Arc<dyn Inbox>, Deadline) -> Result<Arc<dyn Transport>> + Send + Sync;
+pub(crate) type Connect = dyn Fn(Arc<dyn Inbox>) -> Result<Arc<dyn Transport>> + Send + Sync;
 
 /// One connection to one server.
 pub(crate) trait Transport: Send + Sync {
@@ -93,7 +92,8 @@ pub struct CloseReport {
     /// The server did not end by itself within its time and was ended by force.
     pub forced: bool,
     /// Something did not end within its time and was left behind: a callback of this program, a
-    /// byte stream that cannot be interrupted, or the system's resolver.
+    /// byte stream that cannot be interrupted, the system's resolver, or a process that has left
+    /// the server's group (`setsid`) and holds its pipes.
     pub left_behind: bool,
 }
 
@@ -160,6 +160,11 @@ impl Slot {
 
     pub(crate) fn sender(&self) -> Sender<Delivery> {
         self.sender.clone()
+    }
+
+    /// How many deliveries wait.
+    pub(crate) fn len(&self) -> usize {
+        self.receiver.len()
     }
 
     pub(crate) fn receive(&self, until: Deadline) -> Option<Delivery> {

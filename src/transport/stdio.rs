@@ -3,7 +3,6 @@
 //! Three threads serve the three pipes. They end because the pipes do.
 
 use std::io;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,6 +15,10 @@ use crate::threads::Threads;
 use crate::transport::lines::{self, Outbox};
 use crate::transport::{Abandoned, CloseReport, Connect, Facts, Inbox, Outgoing, Transport};
 
+/// A server that ends closes its pipes first; its status and the rest of its stderr follow within
+/// this time, or never.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 struct Stdio {
     process: Arc<Process>,
     outbox: Arc<Outbox>,
@@ -26,7 +29,7 @@ struct Stdio {
 
 /// A way to start the server, as often as needed.
 pub(crate) fn connect(line: CommandLine, limits: Limits, timeouts: Timeouts) -> Box<Connect> {
-    Box::new(move |inbox, _| {
+    Box::new(move |inbox| {
         let transport: Arc<dyn Transport> = Stdio::start(&line, &limits, &timeouts, inbox)?;
         Ok(transport)
     })
@@ -65,7 +68,14 @@ impl Stdio {
     ) -> io::Result<()> {
         let Pipes { stdin, stdout, stderr, withheld } = pipes;
         let outbox = self.outbox.clone();
-        self.threads.spawn("umcp-writer", move || lines::write(&outbox, stdin))?;
+        let process = self.process.clone();
+        self.threads.spawn("umcp-writer", move || {
+            if !lines::write(&outbox, stdin) {
+                // Nobody reads any more: perhaps the server has ended, and something it started
+                // holds its stdout open. Seeing that it has ends that too.
+                process.wait(Deadline::after(LAST_WORDS));
+            }
+        })?;
 
         let tail = Arc::new(StderrTail::new(limits.stderr_tail));
         let (draining, drained) = crossbeam_channel::bounded::<()>(0);
@@ -84,29 +94,26 @@ impl Stdio {
                 has_answered = true;
                 spoken.store(true, Ordering::Relaxed);
             });
-            // A server that ends closes its pipes first; what it has to say for itself follows
-            // at once, or never.
-            const LAST_WORDS: Duration = Duration::from_millis(500);
             let until = Deadline::after(LAST_WORDS);
-            let status = if why.is_none() { process.wait(until) } else { process.status() };
-            if status.is_some() {
+            if why.is_none() && process.wait(until) {
                 let _ = drained.recv_deadline(until.instant());
             }
             outbox.discard();
             let withheld = if has_answered { &[][..] } else { &withheld };
-            let error = why.unwrap_or_else(|| ended(status, withheld));
-            inbox.ended(None, error.exit(status, &tail.text()));
+            let error = why.unwrap_or_else(|| ended(&process, withheld));
+            inbox.ended(None, error.exit(process.status(), &tail.text()));
         })?;
         Ok(())
     }
 }
 
-fn ended(status: Option<ExitStatus>, withheld: &[String]) -> Error {
-    let Some(status) = status else {
+fn ended(process: &Process, withheld: &[String]) -> Error {
+    if !process.has_ended() {
         let text = "the server closed its stdout but still runs";
         let error = Error::new(ErrorKind::Disconnected, text);
         return error.hint("It cannot be used any more; open a new client");
-    };
+    }
+    let how = process.status().map_or("nobody knows how".to_owned(), |status| status.to_string());
     let mut hint = "Its stderr may say why; run its command by hand to see".to_owned();
     if !withheld.is_empty() {
         const MOST_NAMES: usize = 8;
@@ -119,7 +126,7 @@ fn ended(status: Option<ExitStatus>, withheld: &[String]) -> Error {
             names.join(", ")
         );
     }
-    Error::new(ErrorKind::Disconnected, format!("the server ended ({status})")).hint(hint)
+    Error::new(ErrorKind::Disconnected, format!("the server ended ({how})")).hint(hint)
 }
 
 impl Transport for Stdio {
@@ -139,15 +146,16 @@ impl Transport for Stdio {
     fn close(&self, until: Deadline) -> CloseReport {
         let step = |grace: Duration| Deadline::after(grace).min(until);
         self.outbox.close();
-        let mut status = self.process.wait(step(self.timeouts.close_grace));
-        let forced = status.is_none();
-        if status.is_none() {
+        let forced = !self.process.wait(step(self.timeouts.close_grace));
+        if forced {
             // The writer may hold stdin open over what the server never read.
             self.outbox.discard();
             self.process.terminate();
-            status = self.process.wait(step(self.timeouts.kill_grace));
+            if !self.process.wait(step(self.timeouts.kill_grace)) {
+                self.process.kill();
+            }
         }
-        let exit_status = status.or_else(|| self.process.kill());
+        let exit_status = self.process.status();
         const PIPES_END: Duration = Duration::from_secs(1);
         let left_behind = !self.threads.join(Deadline::after(PIPES_END));
         CloseReport { exit_status, forced, left_behind }

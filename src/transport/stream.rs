@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,7 +53,7 @@ pub(crate) fn connect(
     open: Arc<dyn Fn() -> io::Result<ByteStream> + Send + Sync>,
     limits: Limits,
 ) -> Box<Connect> {
-    Box::new(move |inbox, _| {
+    Box::new(move |inbox| {
         let stream = open().map_err(|error| {
             Error::new(ErrorKind::Unreachable, format!("could not open the stream: {error}"))
                 .source(error)
@@ -83,7 +84,7 @@ impl Stream {
             (transport.outbox.clone(), transport.has_spoken.clone(), limits.message);
         let threads = &transport.threads;
         let started = threads
-            .spawn("umcp-writer", move || lines::write(&writer_outbox, writer))
+            .spawn("umcp-writer", move || _ = lines::write(&writer_outbox, writer))
             .and_then(|_| {
                 threads.spawn("umcp-reader", move || {
                     let why = lines::read(reader, &*inbox, limit, || {
@@ -124,10 +125,9 @@ impl Transport for Stream {
     fn close(&self, until: Deadline) -> CloseReport {
         self.outbox.close();
         let end = self.on_close.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(end) = end {
-            end();
-        }
-        let left_behind = !self.threads.join(until);
+        // The user's code: its panic is its own, the threads are ours.
+        let panicked = end.is_some_and(|end| catch_unwind(AssertUnwindSafe(end)).is_err());
+        let left_behind = !self.threads.join(until) || panicked;
         CloseReport { left_behind, ..CloseReport::default() }
     }
 }

@@ -867,7 +867,7 @@ fn an_error_says_whether_the_server_may_have_begun() {
             (failure(again, ends), ErrorKind::Disconnected, false),
             (failure(call, ends), ErrorKind::Disconnected, true),
             (failure(hurried, waits), ErrorKind::Timeout, true),
-            (failure(call, knows_no_such), ErrorKind::Rpc, false),
+            (failure(call, knows_no_such), ErrorKind::Rpc, true),
             (failure(call, refuses), ErrorKind::Rpc, true),
             (failure(call, fails), ErrorKind::Tool, true),
             (failure(call, lies), ErrorKind::Protocol, true),

@@ -310,10 +310,10 @@ type Outcome = (fn(&Post) -> Answer, ErrorKind, bool);
 
 const OUTCOMES: [Outcome; 15] = [
     (|_| http(401, "WWW-Authenticate: Bearer\r\n", ""), ErrorKind::Authorization, false),
-    (|_| http(403, "", "forbidden"), ErrorKind::Authorization, false),
+    (|_| http(403, "", "forbidden"), ErrorKind::Authorization, true),
     (|_| http(404, "", "<h1>not found</h1>"), ErrorKind::Unreachable, false),
     (|_| http(405, "", ""), ErrorKind::Unreachable, false),
-    (|_| http(307, "Location: http://127.0.0.1:1/\r\n", ""), ErrorKind::Unreachable, false),
+    (|_| http(307, "Location: http://127.0.0.1:1/\r\n", ""), ErrorKind::Unreachable, true),
     (|_| http(429, "Retry-After: 7\r\n", ""), ErrorKind::Unreachable, false),
     (|_| http(500, "", "oops"), ErrorKind::Unreachable, true),
     (|_| Answer::Close, ErrorKind::Disconnected, true),
@@ -329,7 +329,7 @@ const OUTCOMES: [Outcome; 15] = [
             http(404, "", json!({ "id": post.body["id"], "error": error }).to_string())
         },
         ErrorKind::Rpc,
-        false,
+        true,
     ),
 ];
 

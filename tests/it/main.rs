@@ -14,6 +14,7 @@ mod calls;
 mod common;
 mod era;
 mod errors;
+mod hostile;
 mod house;
 #[cfg(feature = "http")]
 mod http;

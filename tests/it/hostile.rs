@@ -1,0 +1,256 @@
+//! Servers that flood, lie and fall silent, and callbacks that panic: nothing hangs, grows or leaks.
+
+use std::io::{self, Read, Write};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+use umcp::memory::Script;
+use umcp::{ByteStream, CancelToken, Client, Era, ErrorKind, Server, Timeouts};
+
+use crate::calls::{played, said, soon, tools};
+
+/// A server that answers every call with a result.
+fn answering(result: serde_json::Value) -> Client {
+    Client::open(Script::new().answer("tools/call", result).server()).unwrap()
+}
+
+/// Progress that comes faster than it is looked at.
+fn flooding() -> Server {
+    let (server, _) = played(Era::Modern, tools(), |wire, call| {
+        let token = call.param("/_meta/progressToken").clone();
+        let mut progress = 0.0;
+        // Until the client has had enough.
+        loop {
+            for _ in 0..100 {
+                progress += 1.0;
+                wire.progress(&token, progress);
+            }
+            let params = json!({ "token": token });
+            wire.notify("notifications/anything", params);
+            if progress > 100_000.0 {
+                return None;
+            }
+        }
+    });
+    server
+}
+
+// CANCEL-8, CANCEL-9
+#[test]
+fn a_flood_of_progress_stops_no_clock() {
+    soon(|| {
+        let client = Client::open(flooding()).unwrap();
+        let busy = |_: &_| thread::yield_now();
+        let call = client.tool("x").on_progress(busy).max_total(Duration::from_millis(100));
+        assert!(call.call().unwrap_err().is_timeout());
+    });
+}
+
+#[test]
+fn a_flood_of_progress_does_not_hold_who_only_looks() {
+    soon(|| {
+        let client = Client::open(flooding()).unwrap();
+        let (seen, progress) = mpsc::channel();
+        let mut call = client.tool("x").on_progress(move |_| _ = seen.send(())).start().unwrap();
+        while progress.try_recv().is_err() {
+            assert!(call.try_wait().unwrap().is_none());
+        }
+        assert!(call.try_wait().unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_listener_that_panics_misses_one_notification() {
+    soon(|| {
+        let (server, _) = played(Era::Modern, tools(), |wire, call| {
+            for number in 0..3 {
+                wire.notify("notifications/x", json!({ "number": number }));
+            }
+            wire.reply(&call, said("done"));
+            Some(())
+        });
+        let (seen, numbers) = mpsc::channel();
+        let client = Client::builder()
+            .on_notification(move |notification, _| {
+                let params = notification.params().to_value().unwrap();
+                assert_ne!(params["number"], 0, "this panic is part of the test");
+                seen.send(params["number"].clone()).unwrap();
+            })
+            .open(server)
+            .unwrap();
+        let _ = client.call_tool("x", ()).unwrap();
+        assert_eq!([numbers.recv().unwrap(), numbers.recv().unwrap()], [1, 2]);
+        assert!(!client.close().left_behind);
+    });
+}
+
+/// A stream that has nothing to read until it is closed.
+struct Quiet(mpsc::Receiver<()>);
+
+impl Read for Quiet {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        let _ = self.0.recv();
+        Ok(0)
+    }
+}
+
+impl Write for Quiet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_panic_while_closing_holds_nobody() {
+    soon(|| {
+        let server = Server::stream(|| {
+            let (end, quiet) = mpsc::channel();
+            let (_, never) = mpsc::channel();
+            Ok(ByteStream::new(Quiet(quiet), Quiet(never)).on_close(move || {
+                drop(end);
+                panic!("this panic is part of the test");
+            }))
+        });
+        let timeouts = Timeouts::default().connect(Duration::from_millis(50));
+        let error = Client::open(server.era(Era::Legacy).timeouts(timeouts)).unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+    });
+}
+
+#[test]
+fn a_request_keeps_the_connection_that_it_needs() {
+    soon(|| {
+        let request = answering(said("done")).tool("x");
+        assert_eq!(request.call().unwrap().text(), "done");
+        let pending = answering(said("done")).tool("x").start().unwrap();
+        assert_eq!(pending.wait().unwrap().text(), "done");
+    });
+}
+
+#[test]
+fn no_error_shows_what_a_result_holds() {
+    soon(|| {
+        const SECRET: &str = "hunter2";
+        let secret = SECRET.repeat(10);
+        let lists = Script::new().answer("tools/list", json!({ "tools": secret }));
+        let odd = json!({ "content": secret });
+        let structured = json!({ "content": [], "structuredContent": { "n": secret } });
+        #[derive(Debug, serde::Deserialize)]
+        struct Number {
+            #[expect(dead_code, reason = "it is there to be read")]
+            n: u64,
+        }
+        for error in [
+            Client::open(lists.server()).unwrap().list_tools().unwrap_err(),
+            answering(odd).call_tool("x", ()).unwrap_err(),
+            answering(structured).call_tool("x", ()).unwrap().structured::<Number>().unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Protocol);
+            assert!(!format!("{error} {error:#?}").contains(SECRET), "{error}");
+        }
+        let huge = json!({ "resultType": "x".repeat(1_000_000), "content": [] });
+        let error = answering(huge).call_tool("x", ()).unwrap_err();
+        assert!(error.to_string().len() < 2_000, "{} bytes", error.to_string().len());
+        let uri = "db://me:hunter2@host/table?key=hunter2";
+        let error = Client::open(Script::new().answer("resources/list", json!({})).server())
+            .unwrap()
+            .read_resource(uri)
+            .unwrap_err();
+        assert!(!error.to_string().contains(SECRET), "{error}");
+        assert!(error.to_string().contains("db://host/table"), "{error}");
+    });
+}
+
+#[test]
+fn a_peer_that_is_dropped_has_ended() {
+    soon(|| {
+        let (end, ended) = mpsc::channel::<()>();
+        let ended = std::sync::Mutex::new(ended);
+        let server = Server::in_memory(move |peer| {
+            peer.open_modern(tools());
+            drop(peer);
+            let _ = ended.lock().unwrap().recv();
+        });
+        let client = Client::open(server).unwrap();
+        let error = client.call_tool("x", ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Disconnected, "{error}");
+        drop(end);
+    });
+}
+
+#[test]
+fn questions_before_the_era_is_known_are_few_and_short() {
+    soon(|| {
+        let server = Server::in_memory(|peer| {
+            let Some(probe) = peer.receive() else { return };
+            for number in 0..1_000 {
+                peer.send(json!({ "jsonrpc": "2.0", "id": number, "method": "ping" }));
+            }
+            let long = "x".repeat(1_000_000);
+            peer.send(json!({ "jsonrpc": "2.0", "id": long, "method": "ping" }));
+            peer.reply_error(&probe, -32601, "no such method", None);
+            let mut answers = 0;
+            loop {
+                let Some(message) = peer.receive() else { return };
+                match message.method() {
+                    "" => answers += 1,
+                    "initialize" => {
+                        let version = message.param("/protocolVersion");
+                        let info = json!({ "name": answers.to_string(), "version": "1" });
+                        let result = json!({
+                            "protocolVersion": version, "capabilities": {}, "serverInfo": info,
+                        });
+                        peer.reply(&message, result);
+                    }
+                    _ => {}
+                }
+            }
+        });
+        let client = Client::open(server).unwrap();
+        assert_eq!(client.server_info().unwrap().name, "64");
+    });
+}
+
+#[test]
+fn a_list_may_be_no_larger_than_a_message() {
+    soon(|| {
+        let script = Script::new().answer_with("tools/list", |params| {
+            let page = params["cursor"].as_str().map_or(0, |page| page.parse().unwrap_or(0)) + 1;
+            let name = "x".repeat(1_000);
+            let tool = json!({ "name": name, "inputSchema": {} });
+            Ok(json!({ "tools": [tool], "nextCursor": page.to_string() }))
+        });
+        let server = script.server().limits(umcp::Limits::default().message(10_000));
+        let client = Client::open(server).unwrap();
+        let error = client.list_tools().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+        assert!(script.received("tools/list").len() < 20);
+        assert_eq!(client.tools().pages().take(50).filter(Result::is_ok).count(), 50);
+    });
+}
+
+#[test]
+fn a_token_forgets_what_has_ended() {
+    soon(|| {
+        let token = CancelToken::new();
+        let calls = |count: usize| {
+            for _ in 0..count {
+                let client = Client::builder()
+                    .cancel_token(&token)
+                    .open(Script::new().answer("tools/call", said("x")).server())
+                    .unwrap();
+                let _ = client.tool("x").cancel_token(&token).call().unwrap();
+            }
+        };
+        calls(10);
+        // What it holds shows in its size, which `Debug` prints.
+        let debug = format!("{token:?}");
+        assert!(debug.contains("requests: 0"), "{debug}");
+    });
+}
