@@ -1,11 +1,12 @@
 //! One request: its knobs, and waiting for its result.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::client::Client;
@@ -325,11 +326,13 @@ impl<T: Reply> Pending<'_, T> {
 
     fn finish(&self, reply: &Message) -> Result<T> {
         let problem = |kind, text: String| self.request.explain(Error::new(kind, text).ran(true));
-        let parsed = T::read(reply);
+        let mut parsed = reply.parse::<T>();
         let result_type = match &parsed {
-            Ok((_, result_type)) => result_type.clone(),
+            Ok(result) => result.result_type().map(Cow::into_owned),
             // A result of another type lacks what this one must have.
-            Err(_) => result_type(reply),
+            Err(_) => {
+                reply.parse::<RawJson>().ok().and_then(|raw| Some(raw.result_type()?.into_owned()))
+            }
         };
         match result_type.as_deref() {
             _ if !self.is_modern => {}
@@ -350,14 +353,13 @@ impl<T: Reply> Pending<'_, T> {
                 return Err(problem(ErrorKind::Protocol, text));
             }
         }
-        let (mut result, _) = parsed.map_err(|error| {
-            problem(
-                ErrorKind::Protocol,
-                format!("the server's result is malformed: {}", misfit(&error)),
-            )
-        })?;
-        result.came_from(self.request.server(), self.request.name());
-        Ok(result)
+        if let Ok(result) = &mut parsed {
+            result.came_from(self.request.server(), self.request.name());
+        }
+        parsed.map_err(|error| {
+            let text = format!("the server's result is malformed: {}", misfit(&error));
+            problem(ErrorKind::Protocol, text)
+        })
     }
 }
 
@@ -370,55 +372,9 @@ impl<T> fmt::Debug for Pending<'_, T> {
     }
 }
 
-/// `resultType` alone; what is no text at all, as its JSON.
-fn result_type(reply: &Message) -> Option<String> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Peek {
-        #[serde(default)]
-        result_type: Option<RawJson>,
-    }
-    let result_type = reply.parse::<Peek>().ok()?.result_type?;
-    Some(result_type.parse().unwrap_or_else(|_| result_type.get().to_owned()))
-}
-
 /// What a [`Request`] can return. Implemented for the results of the protocol and for
 /// [`RawJson`], and for nothing else.
-pub trait Reply: sealed::Read {}
+#[allow(private_bounds)] // which is what keeps it from being implemented elsewhere
+pub trait Reply: Body {}
 
-impl<T: sealed::Read> Reply for T {}
-
-mod sealed {
-    use std::sync::Arc;
-
-    use super::{Body, Message, RawJson, result_type};
-
-    pub trait Read: Sized {
-        #[doc(hidden)]
-        #[allow(private_interfaces)]
-        fn read(reply: &Message) -> serde_json::Result<(Self, Option<String>)>;
-
-        #[doc(hidden)]
-        fn came_from(&mut self, _server: &Arc<str>, _name: Option<&str>) {}
-    }
-
-    impl<T: Body> Read for T {
-        #[allow(private_interfaces)]
-        fn read(reply: &Message) -> serde_json::Result<(Self, Option<String>)> {
-            let body: T = reply.parse()?;
-            let result_type = body.result_type().map(str::to_owned);
-            Ok((body, result_type))
-        }
-
-        fn came_from(&mut self, server: &Arc<str>, name: Option<&str>) {
-            Body::came_from(self, server, name);
-        }
-    }
-
-    impl Read for RawJson {
-        #[allow(private_interfaces)]
-        fn read(reply: &Message) -> serde_json::Result<(Self, Option<String>)> {
-            Ok((reply.parse()?, result_type(reply)))
-        }
-    }
-}
+impl<T: Body> Reply for T {}

@@ -31,7 +31,10 @@ mod tasks;
 mod tools;
 mod version;
 
+use std::borrow::Cow;
 use std::sync::Arc;
+
+use serde::Deserialize;
 
 pub use capabilities::{
     Capability, ClientCapabilities, ElicitationCapability, PromptsCapability, ResourcesCapability,
@@ -94,7 +97,7 @@ pub(crate) use request::{ClientRequest, RawRequest};
 /// A JSON-RPC result the client can parse.
 pub(crate) trait Body: serde::de::DeserializeOwned {
     /// `resultType`; absent means `"complete"`.
-    fn result_type(&self) -> Option<&str>;
+    fn result_type(&self) -> Option<Cow<'_, str>>;
 
     /// Where it came from: the server, and what was asked for.
     fn came_from(&mut self, _server: &Arc<str>, _name: Option<&str>) {}
@@ -103,16 +106,16 @@ pub(crate) trait Body: serde::de::DeserializeOwned {
 macro_rules! body {
     ($($name:ident)*) => {$(
         impl Body for $name {
-            fn result_type(&self) -> Option<&str> {
-                self.result_type.as_deref()
+            fn result_type(&self) -> Option<Cow<'_, str>> {
+                self.result_type.as_deref().map(Cow::from)
             }
         }
     )*};
 }
 
 impl Body for CallToolResult {
-    fn result_type(&self) -> Option<&str> {
-        self.result_type.as_deref()
+    fn result_type(&self) -> Option<Cow<'_, str>> {
+        self.result_type.as_deref().map(Cow::from)
     }
 
     fn came_from(&mut self, server: &Arc<str>, name: Option<&str>) {
@@ -127,4 +130,18 @@ body! {
     GetPromptResult InitializeResult InputRequiredResult LegacyCreateTaskResult LegacyTaskResult
     ListPromptsResult ListResourceTemplatesResult ListResourcesResult ListTasksResult
     ListToolsResult ListenResult ReadResourceResult
+}
+
+impl Body for RawJson {
+    /// What is no text at all is shown as its JSON.
+    fn result_type(&self) -> Option<Cow<'_, str>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Peek {
+            #[serde(default)]
+            result_type: Option<RawJson>,
+        }
+        let found = self.parse::<Peek>().ok()?.result_type?;
+        Some(found.parse().unwrap_or_else(|_| found.get().to_owned()).into())
+    }
 }
