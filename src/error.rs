@@ -40,6 +40,7 @@ struct Inner {
     rpc: Option<RpcError>,
     exit_status: Option<ExitStatus>,
     stderr_tail: Option<Arc<str>>,
+    stray_line: Option<Arc<str>>,
     retry_after: Option<Duration>,
     may_have_run: bool,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
@@ -125,6 +126,7 @@ impl Error {
             rpc: None,
             exit_status: None,
             stderr_tail: None,
+            stray_line: None,
             retry_after: None,
             may_have_run: false,
             source: None,
@@ -177,6 +179,14 @@ impl Error {
             inner.stderr_tail =
                 (!stderr_tail.trim().is_empty()).then(|| said_lines(stderr_tail).into());
         })
+    }
+
+    /// The last line the server wrote that was no message.
+    pub(crate) fn stray(self, line: Option<Arc<str>>) -> Self {
+        match line {
+            Some(_) => self.change(|inner| inner.stray_line = line),
+            None => self,
+        }
     }
 
     #[cfg(feature = "http")]
@@ -240,6 +250,12 @@ impl Error {
         self.0.stderr_tail.as_deref()
     }
 
+    /// Returns the beginning of the last line that the server wrote and that was not MCP, without
+    /// control characters, if its connection broke or a call timed out.
+    pub fn stray_line(&self) -> Option<&str> {
+        self.0.stray_line.as_deref()
+    }
+
     /// Returns the name of the server.
     pub fn server_name(&self) -> Option<&str> {
         self.0.server.as_deref()
@@ -272,6 +288,9 @@ impl fmt::Display for Error {
         f.write_str(&inner.message)?;
         if let Some(hint) = &inner.hint {
             write!(f, ". {hint}")?;
+        }
+        if let Some(line) = &inner.stray_line {
+            write!(f, "\n  the last line it wrote that was not MCP:\n  | {line}")?;
         }
         if let Some(tail) = &inner.stderr_tail {
             f.write_str("\n  the end of its stderr:")?;

@@ -130,14 +130,15 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl Message {
     /// Scans one message. Invalid UTF-8 inside is replaced (U+FFFD) rather than refused.
-    pub(crate) fn scan(text: Vec<u8>) -> Result<Message, Malformed> {
+    /// What is no message comes back as it was.
+    pub(crate) fn scan(text: Vec<u8>) -> Result<Message, (Malformed, Vec<u8>)> {
         match Self::scan_one(&text) {
             Ok((kind, payload)) => Ok(Message { text, kind, payload }),
             Err(Malformed::NotJson) => match String::from_utf8_lossy(&text) {
                 Cow::Owned(repaired) => Self::scan(repaired.into_bytes()),
-                Cow::Borrowed(_) => Err(Malformed::NotJson),
+                Cow::Borrowed(_) => Err((Malformed::NotJson, text)),
             },
-            Err(why) => Err(why),
+            Err(why) => Err((why, text)),
         }
     }
 
@@ -163,7 +164,8 @@ impl Message {
                 let mut count = 0;
                 while let Some(element) = elements.next_element::<&RawValue>()? {
                     count += 1;
-                    (self.0)(Message::scan(element.get().as_bytes().to_vec()));
+                    let element = Message::scan(element.get().as_bytes().to_vec());
+                    (self.0)(element.map_err(|(why, _)| why));
                 }
                 Ok(count)
             }
@@ -302,7 +304,7 @@ mod tests {
     use super::*;
 
     fn one(text: &str) -> Result<Message, Malformed> {
-        Message::scan(text.as_bytes().to_vec())
+        Message::scan(text.as_bytes().to_vec()).map_err(|(why, _)| why)
     }
 
     fn outcome(text: &str) -> (ResponseId, Outcome) {

@@ -395,7 +395,7 @@ impl<'o> Attempt<'o> {
             Clock::MaxTotal => "max_total",
         };
         let text = format!("the server did not open the connection within {set_to:?} (`{clock}`)");
-        let error = Error::new(ErrorKind::Timeout, text);
+        let error = Error::new(ErrorKind::Timeout, text).stray(self.router.stray_line());
         let hint = "Raise it in `Timeouts`, or run the server by hand to see what it does";
         self.explain(error.hint(hint), method)
     }

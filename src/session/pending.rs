@@ -207,7 +207,8 @@ impl<'a> PendingRequest<'a> {
             true => format!("no reply within {set_to:?} (`{clock}`); the server was told to stop"),
             false => format!("not sent within {set_to:?} (`{clock}`): the server does not read"),
         };
-        Some(Error::new(ErrorKind::Timeout, message).hint(advice).ran(ran))
+        let stray_line = self.session.router.stray_line();
+        Some(Error::new(ErrorKind::Timeout, message).hint(advice).ran(ran).stray(stray_line))
     }
 
     /// The reply as a result, or `None` if the request was sent again.

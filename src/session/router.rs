@@ -42,6 +42,8 @@ pub(crate) struct Router {
 struct Pending {
     requests: HashMap<u64, Entry>,
     era: Known,
+    /// The beginning of the last line that was no message.
+    stray_line: Option<Arc<str>>,
     /// Why nothing can be asked any more.
     ended: Option<Error>,
 }
@@ -244,6 +246,10 @@ impl Router {
         if pending.ended.is_some() {
             return;
         }
+        let why = match why.kind() {
+            ErrorKind::Closed => why,
+            _ => why.stray(pending.stray_line.clone()),
+        };
         pending.ended = Some(why.clone());
         let requests = std::mem::take(&mut pending.requests);
         drop(pending);
@@ -252,6 +258,10 @@ impl Router {
             let sent = self.transport().is_ok_and(|t| t.abandon(id) != Abandoned::Unsent);
             let _ = entry.sender.send(Delivery::Failed(id, why.clone().ran(sent)));
         }
+    }
+
+    pub(crate) fn stray_line(&self) -> Option<Arc<str>> {
+        self.lock().stray_line.clone()
     }
 
     /// There is a client now, for listeners to call.
@@ -416,12 +426,18 @@ impl Drop for Reported<'_> {
 
 impl Inbox for Router {
     fn message(&self, text: Vec<u8>, via: Option<u64>) {
+        const MOST_SHOWN: usize = 200;
         let size = text.len();
         log::trace!("{}: <- {}", self.server, String::from_utf8_lossy(&text));
         if !Message::is_batch(&text) {
             match Message::scan(text) {
                 Ok(message) => self.route(message, via),
-                Err(why) => log::warn!("{}: skipped a line of {size} bytes: {why}", self.server),
+                Err((why, text)) => {
+                    log::warn!("{}: skipped a line of {size} bytes: {why}", self.server);
+                    let start = text.get(..MOST_SHOWN).unwrap_or(&text);
+                    let line = said(&String::from_utf8_lossy(start)).into();
+                    self.lock().stray_line = Some(line);
+                }
             }
             return;
         }

@@ -254,3 +254,21 @@ fn a_token_forgets_what_has_ended() {
         assert!(debug.contains("requests: 0"), "{debug}");
     });
 }
+
+#[test]
+fn what_a_server_wrote_instead_of_a_message_is_in_the_error() {
+    soon(|| {
+        for ends in [true, false] {
+            let (server, _) = played(Era::Modern, tools(), move |wire, _| {
+                wire.send_text("first");
+                wire.send_text(format!("Error: no \x1b[1mAPI key{}", "!".repeat(10_000)));
+                (!ends).then_some(())
+            });
+            let client = Client::open(server).unwrap();
+            let error = client.tool("x").timeout(Duration::from_millis(100)).call().unwrap_err();
+            let line = error.stray_line().unwrap();
+            assert!(line.starts_with("Error: no [1mAPI key!!"), "{line}");
+            assert!(line.len() < 1_000 && error.to_string().contains(line), "{error}");
+        }
+    });
+}
