@@ -332,6 +332,7 @@ impl Router {
             }
             Kind::Notification { method } => {
                 let method = method.clone();
+                log::debug!("{}: <- {} ({} bytes)", self.server, said(&method), message.len());
                 self.notify(&method, message, via);
             }
         }
