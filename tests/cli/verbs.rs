@@ -233,3 +233,17 @@ fn a_result_that_cannot_be_written_is_a_failure() {
     let ended = run(example("modern", "tools").stdout(full)).expect(1);
     assert!(ended.stderr.starts_with("umcp: cannot write the result: "), "{ended:?}");
 }
+
+#[test]
+fn complete_says_how_an_argument_could_go_on() {
+    for era in ERAS {
+        let ended = run(&mut example(era, "complete greeting name=Al")).expect(0);
+        assert_eq!(ended.text(), "Alan\nAlonzo\n");
+        let ended = run(&mut example(era, "complete greeting name=Al name=Alan")).expect(0);
+        assert_eq!(ended.text(), "Alonzo\n");
+        let ended = run(&mut example(era, "complete data://numbers/{n} n=15 --json")).expect(0);
+        assert_eq!(ended.json()["completion"]["values"], json!(["15", "150"]));
+        run(&mut example(era, "complete nobody name=A")).expect(5);
+        run(&mut example(era, "complete greeting name")).expect(1);
+    }
+}

@@ -32,6 +32,12 @@ Examples:
   umcp call search query=@question.txt filters:='{\"year\":2026}' --url https://example.com/mcp
   jq .arguments request.json | umcp call search --args - query=cats -- my-server";
 
+const COMPLETE_HELP: &str = "\
+Examples:
+  umcp complete greeting name=A -- my-server
+  umcp complete team name= department=Sales -- my-server
+  umcp complete 'file:///{path}' path=src/ -- my-server";
+
 /// Talks to an MCP server: lists what it offers, calls its tools, reads its resources.
 #[derive(Parser)]
 #[command(name = "umcp", version, after_help = AFTER_HELP, max_term_width = 100)]
@@ -89,6 +95,20 @@ pub(crate) enum Verb {
         /// Its arguments: key=value, key=@file
         #[arg(value_name = "KEY=VALUE")]
         arguments: Vec<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Ask how an argument of a prompt or of a URI template could go on
+    #[command(after_help = COMPLETE_HELP)]
+    Complete {
+        /// The prompt's name, or the URI template
+        of: String,
+        /// The argument, and what there is of it: name=A
+        #[arg(value_name = "NAME=START")]
+        argument: String,
+        /// Arguments that were chosen already
+        #[arg(value_name = "KEY=VALUE")]
+        chosen: Vec<String>,
         #[command(flatten)]
         target: Target,
     },
@@ -175,7 +195,8 @@ impl Verb {
             | Verb::Ping(target)
             | Verb::Call { target, .. }
             | Verb::Read { target, .. }
-            | Verb::Prompt { target, .. } => &target.command,
+            | Verb::Prompt { target, .. }
+            | Verb::Complete { target, .. } => &target.command,
         }
     }
 }

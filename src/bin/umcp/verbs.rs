@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use umcp::{Client, Server};
+use umcp::{Client, CompletionReference, Server};
 
 use crate::arguments::{self, Argument, Given, Members};
 use crate::cli::{Cli, Verb};
@@ -53,18 +53,42 @@ pub(crate) fn run(cli: &Cli, interrupt: &Interrupt) -> Result<u8, Failure> {
         }
         Verb::Prompt { name, arguments, .. } => {
             let arguments = arguments::parse(arguments)?;
-            let texts: Vec<(&str, &str)> = arguments
-                .iter()
-                .map(|argument| Ok((argument.name.as_str(), argument.text()?)))
-                .collect::<Result<_, Failure>>()?;
+            let texts = texts(&arguments)?;
             let result = open(server)?.get_prompt(name, texts)?;
             show(output, &result, render::prompt)
+        }
+        Verb::Complete { of, argument, chosen, .. } => {
+            let argument = arguments::parse(std::slice::from_ref(argument))?;
+            let chosen = arguments::parse(chosen)?;
+            let [argument] = argument.as_slice() else {
+                return Err(Failure::usage("complete one argument: `name=start`"));
+            };
+            // A prompt's name is no URI, and a template is nothing else.
+            let reference = match of.contains([':', '{']) {
+                true => CompletionReference::resource(of),
+                false => CompletionReference::prompt(of),
+            };
+            let start = argument.text()?;
+            let others = texts(&chosen)?;
+            let client = open(server)?;
+            let mut request = client.completion(reference, &argument.name, start);
+            for (name, value) in others {
+                request = request.chosen(name, value);
+            }
+            show(output, &request.call()?, |result| {
+                result.completion.values.iter().map(|value| format!("{value}\n")).collect()
+            })
         }
         Verb::Ping(_) => {
             let millis = open(server)?.ping()?.as_secs_f64() * 1000.0;
             show(output, &json!({ "elapsedMs": millis }), |_| format!("{millis:.1} ms\n"))
         }
     }
+}
+
+/// What prompts and completions take: text, whatever it looks like.
+fn texts(arguments: &[Argument]) -> Result<Vec<(&str, &str)>, Failure> {
+    arguments.iter().map(|argument| Ok((argument.name.as_str(), argument.text()?))).collect()
 }
 
 fn show<T: Serialize + ?Sized>(
