@@ -30,9 +30,11 @@ fn main() -> Result<()> {
         struct Sum {
             sum: f64,
         }
-        let result = client.call_tool("add", json!({ "a": 2, "b": 3.5 }))?.into_result()?;
-        let structured: Sum = result.structured()?;
-        println!("2 + 3.5 = {}, as text: {}", structured.sum, result.text());
+        let result = client.call_tool("add", json!({ "a": 2, "b": 3 }))?.into_result()?;
+        match result.structured::<Sum>() {
+            Ok(structured) => println!("2 + 3 = {}, as text: {}", structured.sum, result.text()),
+            Err(error) => println!("{error}"), // another server's tool of that name
+        }
     }
     if has("fail") {
         let result = client.call_tool("fail", ())?; // no error: the tool ran and reports a failure

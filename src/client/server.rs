@@ -231,7 +231,7 @@ impl Server {
     #[cfg(feature = "http")]
     fn connect_url(&self, url: &str) -> Result<Box<Connect>> {
         let invalid = |why: &str| {
-            let text = format!("{} is not a URL to connect to: {why}", without_secrets(url));
+            let text = format!("not a URL to connect to, such as https://example.com/mcp: {why}");
             Error::new(ErrorKind::InvalidInput, text)
         };
         let uri: ureq::http::Uri = url.parse().map_err(|_| invalid("it is malformed"))?;

@@ -394,7 +394,14 @@ impl<'o> Attempt<'o> {
             Clock::Timeout => "connect",
             Clock::MaxTotal => "max_total",
         };
-        let text = format!("the server did not open the connection within {set_to:?} (`{clock}`)");
+        let mut text =
+            format!("the server did not open the connection within {set_to:?} (`{clock}`)");
+        let silence = self.clocks.elapsed().saturating_sub(set_to);
+        if silence > Duration::from_secs(1) {
+            let seconds = silence.as_secs();
+            text +=
+                &format!(", after {seconds} s of finding out its era, which pinning the era saves");
+        }
         let error = Error::new(ErrorKind::Timeout, text).stray(self.router.stray_line());
         let hint = "Raise it in `Timeouts`, or run the server by hand to see what it does";
         self.explain(error.hint(hint), method)

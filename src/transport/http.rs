@@ -5,6 +5,7 @@
 //! its own while the caller waits. Replies that are event streams are not read yet.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use base64::Engine;
@@ -231,14 +232,24 @@ fn unreachable(error: ureq::Error) -> Error {
     let (kind, hint, ran) = match &error {
         ureq::Error::HostNotFound => (ErrorKind::Unreachable, "Check the host's name", false),
         ureq::Error::ConnectionFailed => (ErrorKind::Unreachable, "Is the server running?", false),
-        ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
-            (ErrorKind::Unreachable, "Is the server running?", false)
-        }
+        ureq::Error::Io(io) => match io.kind() {
+            io::ErrorKind::ConnectionRefused => {
+                (ErrorKind::Unreachable, "Is the server running?", false)
+            }
+            io::ErrorKind::InvalidData => {
+                (ErrorKind::Unreachable, "Is this an https port, its certificate trusted?", true)
+            }
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::NotConnected => {
+                (ErrorKind::Disconnected, "The connection broke; open a new client", true)
+            }
+            _ => (ErrorKind::Unreachable, "Check the host's name, and the network", true),
+        },
         ureq::Error::Tls(_) | ureq::Error::ConnectProxyFailed(_) => {
             (ErrorKind::Unreachable, "Is its certificate trusted, and the proxy right?", false)
-        }
-        ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => {
-            (ErrorKind::Unreachable, "Is this an https port, and its certificate trusted?", true)
         }
         _ => (ErrorKind::Disconnected, "The connection broke; open a new client", true),
     };

@@ -89,7 +89,8 @@ pub(crate) struct Facts {
 pub struct CloseReport {
     /// How the server's process ended; `None` if there was none or it is not known.
     pub exit_status: Option<ExitStatus>,
-    /// The server did not end by itself within its time and was ended by force.
+    /// The server did not end by itself within its time, and was told to (SIGTERM) or ended by
+    /// force.
     pub forced: bool,
     /// Something did not end within its time and was left behind: a callback of this program, a
     /// byte stream that cannot be interrupted, the system's resolver, or a process that has left

@@ -99,9 +99,12 @@ impl Stdio {
                 let _ = drained.recv_deadline(until.instant());
             }
             outbox.discard();
-            let withheld = if has_answered { &[][..] } else { &withheld };
+            let tail = tail.text();
+            // A server that says why it ends needs no guesses.
+            let is_guess = !has_answered && tail.trim().is_empty();
+            let withheld = if is_guess { &withheld } else { &[][..] };
             let error = why.unwrap_or_else(|| ended(&process, withheld));
-            inbox.ended(None, error.exit(process.status(), &tail.text()));
+            inbox.ended(None, error.exit(process.status(), &tail));
         })?;
         Ok(())
     }

@@ -158,6 +158,9 @@ fn python_works_in_the_legacy_era() {
     python_works(server(&python()).era(Era::Legacy), Era::Legacy);
 }
 
+const EXAMPLES: [&str; 5] =
+    ["basic_client", "explore_server", "call_tools", "read_resources", "use_prompts"];
+
 fn umcp(arguments: &[&str], command: &[String]) -> Output {
     let mut umcp = Command::new(env!("CARGO_BIN_EXE_umcp"));
     umcp.args(arguments).arg("--").args(command).output().unwrap()
@@ -186,7 +189,7 @@ fn the_command_works_on_both() {
 #[test]
 fn the_examples_work_on_both() {
     for command in [everything(), python()] {
-        for example in ["explore_server", "read_resources", "use_prompts"] {
+        for example in EXAMPLES {
             let mut path = std::env::current_exe().unwrap();
             path.pop();
             path.pop();

@@ -39,6 +39,9 @@ fn main() -> ExitCode {
         Err(error) => {
             let text = error.to_string();
             complain(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+            if error.kind() == ErrorKind::UnknownArgument {
+                complain("the server's own command goes to the end, behind `--`");
+            }
             return ExitCode::from(status::USAGE);
         }
     };
