@@ -143,6 +143,10 @@ impl Error {
         })
     }
 
+    pub(crate) fn closed() -> Self {
+        Self::new(ErrorKind::Closed, "the client was closed by this program")
+    }
+
     fn change(mut self, change: impl FnOnce(&mut Inner)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self

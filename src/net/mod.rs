@@ -85,9 +85,9 @@ impl Lane {
         let content_type = content_type.split(';').next().unwrap_or_default().trim();
         let content_type = content_type.to_ascii_lowercase();
         let retry_after = header(header::RETRY_AFTER).and_then(|value| value.parse().ok());
+        let retry_after = retry_after.map(Duration::from_secs);
         let closes = header(header::CONNECTION).is_some_and(|it| it.eq_ignore_ascii_case("close"));
         let mut body = Vec::new();
-        let retry_after = retry_after.map(Duration::from_secs);
         if content_type == EVENT_STREAM {
             // It may stay open for ever.
             return Ok(Response { status, content_type, retry_after, body });

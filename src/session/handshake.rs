@@ -17,7 +17,7 @@ use crate::protocol::{
     ClientRequest, DiscoverResult, Era, InitializeParams, InitializeResult, ProtocolVersion,
 };
 use crate::session::router::{Interest, Router, Sending, Sent};
-use crate::session::{Opening, Pin, Session, Terms, no_common_version};
+use crate::session::{Opening, Pin, Session, Terms, no_common_version, unclear_reply};
 use crate::transport::{Connect, Delivery, Slot};
 
 /// A server that has been silent for so long is asked for a sign of life.
@@ -466,8 +466,7 @@ fn is_result(reply: &Message) -> bool {
 /// The server's own words on why it does not open.
 fn refused(reply: &Message) -> Error {
     if let Kind::Response { outcome: Outcome::Unclear, .. } = reply.kind() {
-        let text = "the server's reply has not exactly one of `result` and `error`";
-        return Error::new(ErrorKind::Protocol, text);
+        return unclear_reply();
     }
     Error::from_rpc(reply.rpc_error()).ran(false)
 }

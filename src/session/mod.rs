@@ -157,6 +157,11 @@ impl fmt::Debug for Session {
     }
 }
 
+fn unclear_reply() -> Error {
+    let text = "the server's reply has not exactly one of `result` and `error`";
+    Error::new(ErrorKind::Protocol, text)
+}
+
 fn no_common_version(theirs: &[String], pin: Pin) -> Error {
     let ours: Vec<_> =
         ProtocolVersion::ALL.iter().filter(|v| pin.allows(**v)).map(|v| v.as_str()).collect();

@@ -9,9 +9,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::envelope::{Kind, Message, Outcome};
 use crate::protocol::meta::RequestMeta;
 use crate::protocol::{ClientRequest, LogMessageParams, ProgressParams, ProtocolVersion};
-use crate::session::Session;
 use crate::session::cancel::CancelToken;
 use crate::session::router::{Interest, Sending, Sent};
+use crate::session::{Session, unclear_reply};
 use crate::transport::{Delivery, Notice, Slot};
 
 /// Runs on the thread that waits for the request.
@@ -220,11 +220,7 @@ impl<'a> PendingRequest<'a> {
         };
         match outcome {
             Outcome::Result => Some(Ok(reply)),
-            Outcome::Unclear => Some(Err(Error::new(
-                ErrorKind::Protocol,
-                "the server's reply has not exactly one of `result` and `error`",
-            )
-            .ran(true))),
+            Outcome::Unclear => Some(Err(unclear_reply().ran(true))),
             Outcome::Error => {
                 let error = reply.rpc_error();
                 match self.session.version_to_retry(&error, &self.retried) {

@@ -280,8 +280,7 @@ impl Router {
         }
         // Others wait for the report, whatever becomes of this thread.
         let reported = Reported(&self.report);
-        let closed = "the client was closed by this program";
-        self.end(Error::new(ErrorKind::Closed, closed).server(&self.server));
+        self.end(Error::closed().server(&self.server));
         let mut report = match self.transport() {
             Ok(transport) => transport.close(until),
             Err(_) => CloseReport::default(),

@@ -111,7 +111,7 @@ impl Transport for Http {
         let headers = headers(&message);
         let mut lanes = self.0.lock();
         if lanes.is_closed {
-            return Err(Error::new(ErrorKind::Closed, "the client was closed by this program"));
+            return Err(Error::closed());
         }
         let most = self.0.limits.in_flight.max(1);
         if lanes.busy.len() >= most {
