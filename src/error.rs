@@ -37,6 +37,7 @@ struct Inner {
     method: Option<Box<str>>,
     name: Option<Box<str>>,
     elapsed: Option<Duration>,
+    command: Option<Box<str>>,
     rpc: Option<RpcError>,
     exit_status: Option<ExitStatus>,
     stderr_tail: Option<Arc<str>>,
@@ -123,6 +124,7 @@ impl Error {
             method: None,
             name: None,
             elapsed: None,
+            command: None,
             rpc: None,
             exit_status: None,
             stderr_tail: None,
@@ -177,8 +179,10 @@ impl Error {
         self.change(|inner| inner.source = Some(Arc::new(source)))
     }
 
-    pub(crate) fn exit(self, status: Option<ExitStatus>, stderr_tail: &str) -> Self {
+    /// The end of a process: what was started (without secrets), how it ended, what it said last.
+    pub(crate) fn exit(self, command: &str, status: Option<ExitStatus>, stderr_tail: &str) -> Self {
         self.change(|inner| {
+            inner.command = Some(said(command).into());
             inner.exit_status = status;
             inner.stderr_tail =
                 (!stderr_tail.trim().is_empty()).then(|| said_lines(stderr_tail).into());
@@ -290,8 +294,18 @@ impl fmt::Display for Error {
             }
         }
         f.write_str(&inner.message)?;
+        // A clock that ran out is in the message; what fails at once needs no time.
+        const LONG: Duration = Duration::from_secs(1);
+        if let Some(elapsed) = inner.elapsed.filter(|elapsed| *elapsed >= LONG)
+            && inner.kind == ErrorKind::Disconnected
+        {
+            write!(f, " (after {elapsed:.1?})")?;
+        }
         if let Some(hint) = &inner.hint {
             write!(f, ". {hint}")?;
+        }
+        if let Some(command) = &inner.command {
+            write!(f, "\n  its command: {command}")?;
         }
         if let Some(line) = &inner.stray_line {
             write!(f, "\n  the last line it wrote that was not MCP:\n  | {line}")?;
@@ -321,6 +335,7 @@ impl fmt::Debug for Error {
             .field("method", &self.0.method)
             .field("name", &self.0.name)
             .field("elapsed", &self.0.elapsed)
+            .field("command", &self.0.command)
             .field("may_have_run", &self.0.may_have_run)
             .field("exit_status", &self.0.exit_status)
             .finish_non_exhaustive()
@@ -375,6 +390,17 @@ mod tests {
     const _: () = assert_send_sync::<Error>();
     // An error travels in every `Result` of the call path: one pointer, no more.
     const _: () = assert!(size_of::<Error>() == size_of::<usize>());
+
+    #[test]
+    fn a_post_mortem_says_how_long_it_took_if_it_was_long() {
+        let ended = |elapsed| {
+            let error = Error::new(ErrorKind::Disconnected, "it ended").hint("Look");
+            error.after(Duration::from_millis(elapsed)).exit("npx (2 arguments)", None, "why\n")
+        };
+        let rest = ". Look\n  its command: npx (2 arguments)\n  the end of its stderr:\n  | why";
+        assert_eq!(ended(999).to_string(), format!("it ended{rest}"));
+        assert_eq!(ended(1234).to_string(), format!("it ended (after 1.2s){rest}"));
+    }
 
     #[test]
     fn the_message_says_who_what_and_what_next() {

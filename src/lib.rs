@@ -15,8 +15,8 @@ mod threads;
 mod transport;
 
 pub use client::{
-    Client, ClientBuilder, Context, Items, List, Listed, Notification, Page, Pages, Pending, Reply,
-    Request, Server,
+    Client, ClientBuilder, Context, EraFile, EraMemory, Items, List, Listed, Notification, Page,
+    Pages, Pending, Reply, Request, Server,
 };
 pub use error::{Error, ErrorKind, Result, RpcError};
 pub use limits::{Limits, Timeouts};

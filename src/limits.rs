@@ -18,8 +18,13 @@ pub struct Limits {
     /// The largest single message, in bytes. Default 64 MiB. A longer one is read past without
     /// being kept: it fails the request that it answers, and the connection goes on.
     pub message: usize,
-    /// How many messages may wait for a server that does not read, in bytes. Default 64 MiB. A
-    /// request beyond that fails at once; an empty queue takes one message of any size.
+    /// How deep arrays and objects may stand in one another in a message. Default 128. A deeper one
+    /// fails the request that it answers. Only raw results
+    /// ([`RawJson`](crate::protocol::RawJson)) can be deeper than 128.
+    pub nesting: usize,
+    /// How many messages may wait for a server that does not read, in bytes, and 128 more for each.
+    /// Default 64 MiB. A request beyond that fails at once; an empty queue takes one message of any
+    /// size.
     pub outgoing: usize,
     /// How many notifications may wait for one listener. Default 1,024. Further ones are dropped
     /// and counted; together they never hold more bytes than [`Limits::message`].
@@ -38,6 +43,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message: 64 * 1024 * 1024,
+            nesting: 128,
             outgoing: 64 * 1024 * 1024,
             notifications: 1024,
             stderr_tail: 64 * 1024,
@@ -61,7 +67,7 @@ macro_rules! setters {
         }
     };
 }
-setters!(message, outgoing, notifications, stderr_tail, pages, in_flight);
+setters!(message, nesting, outgoing, notifications, stderr_tail, pages, in_flight);
 
 /// How long a client waits.
 ///

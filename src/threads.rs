@@ -25,6 +25,11 @@ impl Threads {
         name: &str,
         run: impl FnOnce() + Send + 'static,
     ) -> io::Result<ThreadId> {
+        // Boxed: starting a thread is much code, and would be there for each of them.
+        self.spawn_boxed(name, Box::new(run))
+    }
+
+    fn spawn_boxed(&self, name: &str, run: Box<dyn FnOnce() + Send>) -> io::Result<ThreadId> {
         let (alive, ended) = crossbeam_channel::bounded(0);
         let handle = thread::Builder::new().name(name.into()).spawn(move || {
             let _alive = alive;
@@ -37,10 +42,11 @@ impl Threads {
         Ok(id)
     }
 
-    /// Waits for all of them, except the one this runs on. Returns whether all have ended.
+    /// Waits for all of them, except the one this runs on. Returns whether all have ended; those
+    /// that have not can be waited for again.
     pub(crate) fn join(&self, until: Deadline) -> bool {
         let running = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut all = true;
+        let mut left = Vec::new();
         for thread in running {
             if thread.id == thread::current().id() {
                 continue;
@@ -48,9 +54,11 @@ impl Threads {
             match thread.ended.recv_deadline(until.instant()) {
                 // A panic was printed when it happened, and what the thread held is gone with it.
                 Err(RecvTimeoutError::Disconnected) => drop(thread.handle.join()),
-                _ => all = false,
+                _ => left.push(thread),
             }
         }
+        let all = left.is_empty();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).append(&mut left);
         all
     }
 }
@@ -69,5 +77,7 @@ mod tests {
         threads.spawn("stays", move || assert!(held.recv().is_err())).unwrap();
         assert!(!threads.join(Deadline::after(Duration::ZERO)));
         drop(release);
+        assert!(threads.join(Deadline::after(Duration::from_secs(30))));
+        assert!(threads.0.lock().unwrap().is_empty());
     }
 }

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 
+use crate::client::era_memory::EraMemory;
 use crate::client::notification::{Context, Notification};
 use crate::client::{Client, Inner, Server};
-use crate::error::Result;
-use crate::protocol::{ClientCapabilities, Implementation};
-use crate::session::{CancelToken, Listener, Opening, Session};
+use crate::error::{ErrorKind, Result};
+use crate::protocol::{ClientCapabilities, Era, Implementation};
+use crate::session::{CancelToken, Listener, Opening, Pin, Session};
 
 type OnNotification = dyn Fn(&Notification, &Context<'_>) + Send + Sync;
 
@@ -27,6 +28,7 @@ type OnNotification = dyn Fn(&Notification, &Context<'_>) + Send + Sync;
 pub struct ClientBuilder {
     info: Implementation,
     cancel: Option<CancelToken>,
+    era_memory: Option<Box<dyn EraMemory>>,
     on_notification: Option<Arc<OnNotification>>,
 }
 
@@ -35,6 +37,7 @@ impl ClientBuilder {
         Self {
             info: Implementation::new("umcp", env!("CARGO_PKG_VERSION")),
             cancel: None,
+            era_memory: None,
             on_notification: None,
         }
     }
@@ -53,6 +56,27 @@ impl ClientBuilder {
     /// Sets a token that ends [`open`](Self::open) from another thread.
     pub fn cancel_token(mut self, token: &CancelToken) -> Self {
         self.cancel = Some(token.clone());
+        self
+    }
+
+    /// Sets where to remember what era a server speaks, so that opening the next client for it
+    /// need not find out. Without one every opening finds out.
+    ///
+    /// ```no_run
+    /// use umcp::{Client, EraFile, Server};
+    ///
+    /// let server = Server::command("old-server");
+    /// let client = Client::builder().era_memory(EraFile::new("eras.json")).open(server)?;
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    ///
+    /// A server that is remembered as legacy gets `initialize` at once, and is asked for its era
+    /// after all if that does not work; a remembered modern one is asked as ever. A server with a
+    /// set [`era`](Server::era) or [`version`](Server::version) needs no memory and leaves it
+    /// alone. A [`Server::stream`] or
+    /// [`Server::in_memory`] is remembered if it has a [`name`](Server::name).
+    pub fn era_memory(mut self, memory: impl EraMemory + 'static) -> Self {
+        self.era_memory = Some(Box::new(memory));
         self
     }
 
@@ -99,9 +123,11 @@ impl ClientBuilder {
             });
             listener
         });
+        let memory = Memory::of(self.era_memory, &server);
         let opening = Opening {
             server: label,
             pin: server.pin,
+            hint: memory.as_ref().and_then(|memory| memory.recalled),
             info: self.info,
             capabilities: ClientCapabilities::default(),
             limits: server.limits.clone(),
@@ -109,11 +135,52 @@ impl ClientBuilder {
             cancel: self.cancel,
             listener,
         };
-        let session = Session::open(&*connect, opening)?;
-        let inner = Arc::new(Inner { session, server });
-        let _ = client.set(Arc::downgrade(&inner));
-        inner.session.release_listener();
-        Ok(Client { inner })
+        let opened = Session::open(&*connect, opening).map(|session| {
+            let inner = Arc::new(Inner { session, server });
+            let _ = client.set(Arc::downgrade(&inner));
+            inner.session.release_listener();
+            Client { inner }
+        });
+        if let Some(memory) = memory {
+            memory.learn(&opened);
+        }
+        opened
+    }
+}
+
+/// What a memory knows of one server.
+struct Memory {
+    eras: Box<dyn EraMemory>,
+    name: String,
+    recalled: Option<Era>,
+}
+
+impl Memory {
+    fn of(eras: Option<Box<dyn EraMemory>>, server: &Server) -> Option<Self> {
+        // A server that was told which era to speak shows nothing.
+        let eras = eras.filter(|_| server.pin == Pin::Any)?;
+        let name = server.name_in_memory()?;
+        let recalled = eras.recall(&name);
+        Some(Self { eras, name, recalled })
+    }
+
+    fn learn(&self, opened: &Result<Client>) {
+        use ErrorKind::{Disconnected, Protocol, Rpc, Timeout};
+        match opened {
+            Ok(client) => {
+                let era = client.protocol_version().era();
+                if self.recalled != Some(era) {
+                    self.eras.remember(&self.name, era);
+                }
+            }
+            // How the server was spoken to may be why.
+            Err(error) if matches!(error.kind(), Disconnected | Protocol | Rpc | Timeout) => {
+                if self.recalled.is_some() {
+                    self.eras.forget(&self.name);
+                }
+            }
+            Err(_) => {}
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The blocking API: typed calls, their builders, and what is known of the server.
 
 mod builder;
+mod era_memory;
 mod list;
 mod notification;
 mod request;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::{
     CallToolParams, CallToolResult, ClientRequest, CompleteParams, CompleteResult, Completion,
@@ -26,6 +28,7 @@ use crate::session::Session;
 use crate::transport::CloseReport;
 
 pub use builder::ClientBuilder;
+pub use era_memory::{EraFile, EraMemory};
 pub use list::{Items, List, Listed, Page, Pages};
 pub use notification::{Context, Notification};
 pub use request::{Pending, Reply, Request};
@@ -398,6 +401,31 @@ impl Client {
                 }),
             Err(why) => Request::refused(self, method, why),
         }
+    }
+
+    /// Waits until the connection has ended, for a program that only listens. Returns why
+    /// ([`Closed`](ErrorKind::Closed) if this program closed it), or `None` if it goes on.
+    ///
+    /// Blocks for at most `wait` (which may be [`Duration::MAX`]), also until the listener
+    /// ([`ClientBuilder::on_notification`]) has returned from what came before the end. Over HTTP
+    /// nothing but [`close`](Self::close) ends a connection.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use umcp::{Client, ErrorKind, Server, json};
+    ///
+    /// // It ends as soon as a tool is called.
+    /// let server = Server::in_memory(|peer| {
+    ///     peer.open_modern(json!({ "tools": {} }));
+    /// });
+    /// let client = Client::open(server)?;
+    /// let _ = client.call_tool("any", json!({}));
+    /// let why = client.wait_for_end(Duration::MAX).unwrap();
+    /// assert_eq!(why.kind(), ErrorKind::Disconnected);
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    pub fn wait_for_end(&self, wait: Duration) -> Option<Error> {
+        self.inner.session.wait_for_end(Deadline::after(wait))
     }
 
     /// Closes the connection: everything that waits fails with

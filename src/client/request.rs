@@ -1,6 +1,5 @@
 //! One request: its knobs, and waiting for its result.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -311,7 +310,9 @@ impl<T: Reply> Pending<'_, T> {
         }
     }
 
-    /// Returns the result if it is there. Does not block, except for callbacks that are due.
+    /// Returns the result if it is there. Does not block, except for callbacks that are due. To wait
+    /// by asking again and again is to keep others from reading: use
+    /// [`wait_timeout`](Self::wait_timeout).
     ///
     /// # Errors
     ///
@@ -326,12 +327,14 @@ impl<T: Reply> Pending<'_, T> {
 
     fn finish(&self, reply: &Message) -> Result<T> {
         let problem = |kind, text: String| self.request.explain(Error::new(kind, text).ran(true));
-        let mut parsed = reply.parse::<T>();
+        let mut parsed = T::read(reply);
+        let raw;
         let result_type = match &parsed {
-            Ok(result) => result.result_type().map(Cow::into_owned),
+            Ok(result) => result.result_type(),
             // A result of another type lacks what this one must have.
             Err(_) => {
-                reply.parse::<RawJson>().ok().and_then(|raw| Some(raw.result_type()?.into_owned()))
+                raw = reply.parse::<RawJson>().ok();
+                raw.as_ref().and_then(RawJson::result_type)
             }
         };
         match result_type.as_deref() {

@@ -1,17 +1,21 @@
 //! How to reach a server.
 
+use std::borrow::Cow;
+use std::env;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::client::era_memory;
 use crate::error::{Error, ErrorKind, Result, without_secrets};
 use crate::limits::{Limits, Timeouts};
 use crate::process::CommandLine;
 use crate::protocol::{Era, ProtocolVersion};
 use crate::session::Pin;
 use crate::transport::memory::Peer;
+use crate::transport::stdio::Launch;
 use crate::transport::stream::ByteStream;
 use crate::transport::{Connect, memory, stdio, stream};
 
@@ -34,6 +38,7 @@ pub struct Server {
     pub(crate) pin: Pin,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
+    fast_path: bool,
     /// The first setting that does not fit.
     problem: Option<String>,
 }
@@ -54,11 +59,16 @@ impl Server {
             pin: Pin::Any,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            fast_path: !cfg!(umcp_threads),
             problem: None,
         }
     }
 
     /// A program to start, that speaks MCP on its stdin and stdout. No shell is involved.
+    ///
+    /// On Unix the program that embeds this must ignore SIGPIPE, as every Rust program does unless it
+    /// changes that: else a server that closes its stdin ends it. If it ignores SIGCHLD, what a
+    /// server has started and left behind is not ended with it.
     pub fn command(program: impl AsRef<OsStr>) -> Self {
         Self::new(Reach::Command(CommandLine::new(program.as_ref())))
     }
@@ -164,6 +174,47 @@ impl Server {
         self.command_line("cwd", |line| line.cwd = Some(directory.into()))
     }
 
+    /// Copies what the command writes to stderr to this program's stderr, line by line and otherwise
+    /// as it is, escapes for a terminal included. See [`Server::on_stderr`] for what is dropped.
+    ///
+    /// With or without it, stderr is always read, logged at `trace`, and its end kept for errors.
+    #[must_use]
+    pub fn inherit_stderr(self) -> Self {
+        self.command_line("inherit_stderr", |line| line.stderr.inherit = true)
+    }
+
+    /// Hands what the command writes to stderr to a function, line by line, without the line's end
+    /// and with what is not UTF-8 replaced. Only one function is called, the last one set.
+    ///
+    /// It runs on a thread of its own for every connection, and may block: up to 1,024 lines and
+    /// 1 MiB wait for it. What comes beyond that is dropped, and a line `[12 lines dropped]` stands
+    /// where lines are missing. Of a line longer than 64 KiB the start is handed over, and `…`.
+    ///
+    /// ```no_run
+    /// use umcp::{Client, Server};
+    ///
+    /// let server = Server::command("my-server").on_stderr(|line| eprintln!("my-server: {line}"));
+    /// let client = Client::open(server)?;
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    #[must_use]
+    pub fn on_stderr(self, listener: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.command_line("on_stderr", |line| line.stderr.listener = Some(Arc::new(listener)))
+    }
+
+    /// Ends the command, with all of its process group, also when this program is killed.
+    ///
+    /// A program that dies closes its pipes, and most servers end when their stdin does. With this,
+    /// those that do not are killed too, at once. It costs one small process, a `/bin/sh` that
+    /// all guarded servers share: it is there while one of them runs, in a process group of its
+    /// own, and waits for this program's end. Opening fails if it cannot be started.
+    ///
+    /// On Windows nothing is needed: the server's job object ends with this program.
+    #[must_use]
+    pub fn guard(self) -> Self {
+        self.command_line("guard", |line| line.guard = true)
+    }
+
     /// Sets the name that errors and logs call the server by, instead of one made from the command
     /// or the URL.
     #[must_use]
@@ -200,6 +251,15 @@ impl Server {
         self
     }
 
+    /// Sets whether a caller that waits for a command reads and writes its pipes itself, where the
+    /// system allows that (Unix), rather than by way of two other threads. Default true: it saves a
+    /// call most of what it costs beyond the pipes. Turn it off to compare, or to rule it out.
+    #[must_use]
+    pub fn fast_path(mut self, yes: bool) -> Self {
+        self.fast_path = yes;
+        self
+    }
+
     /// Returns the name that errors and logs call the server by.
     pub fn label(&self) -> String {
         match (&self.name, &self.reach) {
@@ -211,6 +271,39 @@ impl Server {
         }
     }
 
+    /// What a memory knows the server by: nothing if it is reached through code and has no name.
+    pub(super) fn name_in_memory(&self) -> Option<String> {
+        match &self.reach {
+            Reach::Command(line) => {
+                // Where programs start from can decide which version of a package runs.
+                let here = env::current_dir().unwrap_or_default();
+                let directory = match &line.cwd {
+                    Some(cwd) => here.join(cwd),
+                    None => here,
+                };
+                let count: Cow<'_, str> = line.args.len().to_string().into();
+                let mut parts =
+                    vec![line.program.to_string_lossy(), directory.to_string_lossy(), count];
+                parts.extend(line.args.iter().map(|arg| arg.to_string_lossy()));
+                parts.extend(line.inherit_env.then_some("inherited".into()));
+                for (name, value) in &line.env {
+                    parts.push(if value.is_some() { "set" } else { "removed" }.into());
+                    parts.push(name.to_string_lossy());
+                }
+                Some(era_memory::name_of(&line.name(), &parts))
+            }
+            // A path may be a secret, too.
+            Reach::Url(url) => {
+                let url = without_secrets(url);
+                let host: Vec<&str> = url.splitn(4, '/').take(3).collect();
+                Some(era_memory::name_of(&host.join("/"), &[url]))
+            }
+            Reach::Stream(_) | Reach::Memory(_) => {
+                self.name.as_ref().map(|name| era_memory::name_of(name, &[name.into()]))
+            }
+        }
+    }
+
     pub(crate) fn connect(&self) -> Result<Box<Connect>> {
         if let Some(problem) = &self.problem {
             return Err(Error::new(ErrorKind::InvalidInput, problem.as_str()));
@@ -219,9 +312,12 @@ impl Server {
             Reach::Command(line) if line.program.is_empty() => {
                 Err(Error::new(ErrorKind::InvalidInput, "there is no command to start"))
             }
-            Reach::Command(line) => {
-                Ok(stdio::connect(line.clone(), self.limits.clone(), self.timeouts.clone()))
-            }
+            Reach::Command(line) => Ok(stdio::connect(Launch {
+                line: line.clone(),
+                limits: self.limits.clone(),
+                timeouts: self.timeouts.clone(),
+                fast_path: self.fast_path,
+            })),
             Reach::Url(url) => self.connect_url(url),
             Reach::Stream(open) => Ok(stream::connect(open.clone(), self.limits.clone())),
             Reach::Memory(serve) => Ok(memory::connect(serve.clone())),

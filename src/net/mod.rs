@@ -1,32 +1,48 @@
 //! HTTP exchanges over ureq: one lane, one exchange at a time, one way to interrupt it.
 
+mod sse;
+
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use ureq::Agent;
 use ureq::http::{Uri, header};
+use ureq::{Agent, Body, BodyReader};
 
 use crate::deadline::Deadline;
+
+use sse::Decoder;
+pub(crate) use sse::{Event, MESSAGE, Part};
 
 /// An agent of its own for one exchange at a time, so that ending the agent ends the exchange.
 pub(crate) struct Lane {
     agent: Agent,
     /// When the last exchange left a connection open.
     open_since: Option<Instant>,
+    /// The server closes the connection after this exchange.
+    closes: bool,
 }
 
 /// For how long an idle connection is taken to be open still. ureq drops it after 15 s.
 const STAYS_OPEN: Duration = Duration::from_secs(10);
 
-pub(crate) const EVENT_STREAM: &str = "text/event-stream";
+const EVENT_STREAM: &str = "text/event-stream";
 
-/// What came back.
+/// What a deadline ends by itself. Whatever it does not, [`Lane::interrupt`] ends.
+#[derive(Clone, Copy)]
+pub(crate) enum Until {
+    /// The whole exchange.
+    Over(Deadline),
+    /// Resolving and connecting only.
+    Connected(Deadline),
+}
+
+/// The head of what came back, and the way to the rest.
 pub(crate) struct Response {
     pub(crate) status: u16,
-    /// Without parameters, in lower case.
-    pub(crate) content_type: String,
     pub(crate) retry_after: Option<Duration>,
-    pub(crate) body: Vec<u8>,
+    /// The rest are events, and may not end for a long time.
+    pub(crate) is_events: bool,
+    body: Body,
 }
 
 /// Why nothing came back.
@@ -50,7 +66,7 @@ impl Lane {
         if is_loopback(url) {
             config = config.proxy(None);
         }
-        Self { agent: config.build().new_agent(), open_since: None }
+        Self { agent: config.build().new_agent(), open_since: None, closes: false }
     }
 
     /// Whether a connection is open: then the next exchange neither resolves nor connects.
@@ -63,47 +79,81 @@ impl Lane {
         self.agent.clone()
     }
 
-    /// POSTs and reads the whole answer, at most `limit` bytes of it.
+    /// POSTs, and waits for the head of the answer.
     pub(crate) fn post(
         &mut self,
         url: &Uri,
         headers: &[(&'static str, String)],
         body: &[u8],
-        limit: usize,
-        until: Deadline,
+        until: Until,
     ) -> Result<Response, Failure> {
         self.open_since = None;
         let mut request = self.agent.post(url);
         for (name, value) in headers {
             request = request.header(*name, value);
         }
-        let sent = request.config().timeout_global(Some(until.remaining())).build().send(body);
-        let mut response = sent.map_err(failure)?;
+        let config = request.config();
+        let request = match until {
+            Until::Over(end) => config.timeout_global(Some(end.remaining())),
+            Until::Connected(end) => {
+                let left = Some(end.remaining());
+                config.timeout_resolve(left).timeout_connect(left)
+            }
+        };
+        let response = request.build().send(body).map_err(failure)?;
         let status = response.status().as_u16();
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let content_type = header(header::CONTENT_TYPE).unwrap_or_default();
         let content_type = content_type.split(';').next().unwrap_or_default().trim();
-        let content_type = content_type.to_ascii_lowercase();
+        let is_events = content_type.eq_ignore_ascii_case(EVENT_STREAM);
         let retry_after = header(header::RETRY_AFTER).and_then(|value| value.parse().ok());
         let retry_after = retry_after.map(Duration::from_secs);
-        let closes = header(header::CONNECTION).is_some_and(|it| it.eq_ignore_ascii_case("close"));
+        self.closes = header(header::CONNECTION).is_some_and(|it| it.eq_ignore_ascii_case("close"));
+        Ok(Response { status, retry_after, is_events, body: response.into_body() })
+    }
+
+    /// Reads the rest, at most `limit` bytes of it.
+    pub(crate) fn read(&mut self, response: Response, limit: usize) -> Result<Vec<u8>, Failure> {
         let mut body = Vec::new();
-        if content_type == EVENT_STREAM {
-            // It may stay open for ever.
-            return Ok(Response { status, content_type, retry_after, body });
-        }
         let most = (limit as u64).saturating_add(1);
-        response
-            .body_mut()
-            .as_reader()
-            .take(most)
-            .read_to_end(&mut body)
-            .map_err(|error| failure(ureq::Error::from(error)))?;
+        let mut reader = response.body.into_reader().take(most);
+        reader.read_to_end(&mut body).map_err(|error| failure(ureq::Error::from(error)))?;
         if body.len() > limit {
             return Err(Failure::TooLarge);
         }
-        self.open_since = (!closes).then(Instant::now);
-        Ok(Response { status, content_type, retry_after, body })
+        self.keep_open();
+        Ok(body)
+    }
+
+    /// The answer was read to its end: the connection serves again.
+    pub(crate) fn keep_open(&mut self) {
+        self.open_since = (!self.closes).then(Instant::now);
+    }
+}
+
+/// The rest of an answer, as it comes.
+pub(crate) struct Events {
+    body: BodyReader<'static>,
+    decoder: Decoder,
+    buffer: Vec<u8>,
+}
+
+impl Response {
+    /// `limit`: the most data of one event that is kept.
+    pub(crate) fn into_events(self, limit: usize) -> Events {
+        const READ_AT_ONCE: usize = 16 * 1024;
+        let decoder = Decoder::new(limit);
+        Events { body: self.body.into_reader(), decoder, buffer: vec![0; READ_AT_ONCE] }
+    }
+}
+
+impl Events {
+    /// Waits for more. Returns how many bytes came: none after the end.
+    pub(crate) fn read(&mut self, each: &mut dyn FnMut(Part<'_>)) -> Result<usize, Failure> {
+        let came = self.body.read(&mut self.buffer);
+        let came = came.map_err(|error| failure(ureq::Error::from(error)))?;
+        self.decoder.feed(self.buffer.get(..came).unwrap_or_default(), each);
+        Ok(came)
     }
 }
 

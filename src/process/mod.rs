@@ -1,7 +1,11 @@
 //! Child processes: starting one, what it may see, and ending it with all it has started.
 
 mod environment;
+#[cfg(unix)]
+mod guard;
+mod pipe;
 mod stderr;
+mod stderr_lines;
 #[cfg(unix)]
 #[path = "unix.rs"]
 mod system;
@@ -14,18 +18,21 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 
+pub(crate) use pipe::{Exit, Interrupt, PipeReader, PipeWriter, Ready};
 pub(crate) use stderr::StderrTail;
+pub(crate) use stderr_lines::{StderrSink, line_queue};
+use system::{ExitWatch, Group};
 
 /// What to start: an argument vector (no shell), variables, a directory.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub(crate) struct CommandLine {
     pub(crate) program: OsString,
     pub(crate) args: Vec<OsString>,
@@ -33,6 +40,10 @@ pub(crate) struct CommandLine {
     pub(crate) env: BTreeMap<OsString, Option<OsString>>,
     pub(crate) inherit_env: bool,
     pub(crate) cwd: Option<PathBuf>,
+    /// Whether it is ended when this program is killed. On Windows every one is.
+    #[cfg_attr(windows, allow(dead_code))]
+    pub(crate) guard: bool,
+    pub(crate) stderr: StderrSink,
 }
 
 impl CommandLine {
@@ -43,6 +54,8 @@ impl CommandLine {
             env: BTreeMap::new(),
             inherit_env: false,
             cwd: None,
+            guard: false,
+            stderr: StderrSink::default(),
         }
     }
 
@@ -57,12 +70,43 @@ impl CommandLine {
         let mut args = self.args.iter().map(|arg| arg.to_string_lossy());
         let run = args.find(|arg| !BEFORE_A_NAME.contains(&&**arg));
         match run.filter(|run| RUNNERS.contains(&&*stem) && !run.starts_with('-')) {
-            // A package's name may have a slash in it; a file's path is not its name.
+            // A package's name may have a slash in it.
             Some(run) if run.starts_with('@') => run.into_owned(),
-            Some(run) => run.rsplit(['/', '\\']).next().unwrap_or(&run).to_owned(),
+            Some(run) => name_of_script(&run),
             None => stem.into_owned(),
         }
     }
+}
+
+/// What is started, for people: the program, and how many arguments, which may be secrets.
+impl fmt::Display for CommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.program.to_string_lossy())?;
+        match self.args.len() {
+            0 => Ok(()),
+            1 => f.write_str(" (1 argument)"),
+            more => write!(f, " ({more} arguments)"),
+        }
+    }
+}
+
+/// A script's package, or its file's name, or that of a folder above it if its own says nothing.
+fn name_of_script(path: &str) -> String {
+    const SAY_NOTHING: [&str; 8] =
+        ["index", "main", "server", "cli", "dist", "build", "src", "bin"];
+    let parts: Vec<&str> = path.split(['/', '\\']).filter(|part| !part.is_empty()).collect();
+    let package = parts.iter().rposition(|part| *part == "node_modules");
+    match package.and_then(|at| parts.get(at + 1..)).unwrap_or_default() {
+        [scope, name, ..] if scope.starts_with('@') => return format!("{scope}/{name}"),
+        [name, _, ..] => return (*name).to_owned(),
+        _ => {}
+    }
+    let says_something = |part: &&&str| {
+        let stem = part.split('.').next().unwrap_or_default();
+        !stem.is_empty() && !SAY_NOTHING.contains(&stem)
+    };
+    let told = parts.iter().rev().find(says_something).or(parts.last());
+    told.map_or_else(|| path.to_owned(), |part| (*part).to_owned())
 }
 
 /// Arguments and values of variables may be secrets.
@@ -74,17 +118,38 @@ impl fmt::Debug for CommandLine {
             .field("env", &self.env.keys().collect::<Vec<_>>())
             .field("inherit_env", &self.inherit_env)
             .field("cwd", &self.cwd)
+            .field("guard", &self.guard)
             .finish()
     }
 }
 
 /// The ends of a new process's pipes.
 pub(crate) struct Pipes {
-    pub(crate) stdin: ChildStdin,
-    pub(crate) stdout: ChildStdout,
-    pub(crate) stderr: ChildStderr,
+    pub(crate) stdin: PipeWriter,
+    pub(crate) stdout: PipeReader,
+    pub(crate) stderr: PipeReader,
+    /// Ends waits on them.
+    pub(crate) interrupt: Arc<Interrupt>,
     /// The names of this program's variables that the process does not see.
     pub(crate) withheld: Vec<String>,
+}
+
+impl Pipes {
+    fn of(child: &mut Child, withheld: Vec<String>) -> io::Result<Self> {
+        let (Some(stdin), Some(stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let interrupt = Arc::new(Interrupt::new()?);
+        Ok(Self {
+            stdin: PipeWriter::new(stdin, &interrupt)?,
+            stdout: PipeReader::new(stdout, &interrupt)?,
+            stderr: PipeReader::new(stderr, &interrupt)?,
+            interrupt,
+            withheld,
+        })
+    }
 }
 
 /// A process that leads a group of its own, and is ended with all of it.
@@ -92,15 +157,18 @@ pub(crate) struct Process(Mutex<State>);
 
 struct State {
     child: Child,
+    group: Group,
     /// The process is no more, and its id means nothing.
     has_ended: bool,
     /// How it ended, unless somebody else has reaped it.
     status: Option<ExitStatus>,
+    /// Held until it has ended.
+    exit: Option<ExitWatch>,
 }
 
 impl Process {
     pub(crate) fn spawn(line: &CommandLine) -> Result<(Self, Pipes)> {
-        let mut command = Command::new(&line.program);
+        let mut command = system::command(line);
         command
             .args(&line.args)
             .stdin(Stdio::piped())
@@ -110,19 +178,28 @@ impl Process {
             command.current_dir(cwd);
         }
         let withheld = environment::apply(line, &mut command);
-        system::own_group(&mut command);
+        let mut group = Group::prepare(line, &mut command)?;
         let mut child = command.spawn().map_err(|error| could_not_start(line, error))?;
-        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let process = Self(Mutex::new(State { child, has_ended: false, status: None }));
+        let adopted = group.adopt(&mut child);
+        let pipes = adopted.and_then(|()| {
+            Pipes::of(&mut child, withheld).map_err(|error| {
+                let text = format!("no pipes to `{}`: {error}", line.program.to_string_lossy());
+                Error::new(ErrorKind::Unreachable, text).source(error)
+            })
+        });
+        let process = Self::new(child, group);
         match pipes {
-            (Some(stdin), Some(stdout), Some(stderr)) => {
-                Ok((process, Pipes { stdin, stdout, stderr, withheld }))
-            }
-            _ => {
+            Ok(pipes) => Ok((process, pipes)),
+            Err(error) => {
                 process.kill();
-                Err(Error::new(ErrorKind::Unreachable, "the new process has no pipes"))
+                Err(error)
             }
         }
+    }
+
+    fn new(child: Child, group: Group) -> Self {
+        let exit = ExitWatch::of(&child);
+        Self(Mutex::new(State { child, group, has_ended: false, status: None, exit }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -136,20 +213,30 @@ impl Process {
     /// Whether the process has ended by itself. Ends what it left behind in its group.
     pub(crate) fn has_ended(&self) -> bool {
         let mut state = self.lock();
-        if !state.has_ended {
-            match system::poll(&mut state.child) {
-                Poll::Running => {}
-                Poll::Ended => {
-                    // Before reaping: until then the group's id cannot belong to anybody else.
-                    system::kill_group(&mut state.child);
-                    state.has_ended = true;
-                    state.status = state.child.wait().ok();
-                }
-                // This program ignores SIGCHLD, or waits for children that are not its own.
-                Poll::ReapedElsewhere => state.has_ended = true,
-            }
+        let State { child, group, has_ended, status, exit } = &mut *state;
+        if *has_ended {
+            return true;
         }
-        state.has_ended
+        let disbanded = match system::poll(child) {
+            Poll::Running => return false,
+            // Before reaping: until then the group's id cannot belong to anybody else.
+            Poll::Ended => {
+                group.kill(child);
+                let disbanded = group.disband();
+                *status = child.wait().ok();
+                disbanded
+            }
+            // This program ignores SIGCHLD, or waits for children that are not its own.
+            Poll::ReapedElsewhere => group.disband(),
+        };
+        *has_ended = true;
+        let exit = exit.take();
+        drop(state);
+        drop(disbanded);
+        if let Some(exit) = exit {
+            exit.end();
+        }
+        true
     }
 
     /// How the process ended, if it has and that is known.
@@ -158,35 +245,50 @@ impl Process {
         self.lock().status
     }
 
+    /// What a wait for a pipe can be ended by when the process ends. `None` if it has, or if there
+    /// is no such thing.
+    pub(crate) fn exit(&self) -> Option<Exit> {
+        self.lock().exit.as_ref().map(ExitWatch::exit)
+    }
+
     /// Waits for the process to end. Returns whether it has.
     pub(crate) fn wait(&self, until: Deadline) -> bool {
         const SHORTEST: Duration = Duration::from_micros(200);
         const LONGEST: Duration = Duration::from_millis(20);
         let mut pause = SHORTEST;
+        let mut exit = self.lock().exit.as_ref().map(ExitWatch::exit);
         while !self.has_ended() {
             let left = until.remaining();
             if left.is_zero() {
                 return false;
             }
-            thread::sleep(pause.min(left));
-            pause = (pause * 2).min(LONGEST);
+            match &exit {
+                // One that is readable too early, as under a debugger, is not asked again.
+                Some(fd) if system::wait_for(fd, left) => exit = None,
+                Some(_) => {}
+                None => {
+                    thread::sleep(pause.min(left));
+                    pause = (pause * 2).min(LONGEST);
+                }
+            }
         }
         true
     }
 
     /// Asks the whole group to end.
     pub(crate) fn terminate(&self) {
-        let mut state = self.lock();
-        if !state.has_ended {
-            system::terminate_group(&mut state.child);
+        let State { child, group, has_ended, .. } = &mut *self.lock();
+        if !*has_ended {
+            group.terminate(child);
         }
     }
 
     /// Ends the whole group by force and reaps the process.
     pub(crate) fn kill(&self) {
         let mut state = self.lock();
-        if !state.has_ended {
-            system::kill_group(&mut state.child);
+        let State { child, group, has_ended, .. } = &mut *state;
+        if !*has_ended {
+            group.kill(child);
         }
         drop(state);
         // The system ends it at once, unless it is stuck inside the system itself.
@@ -229,6 +331,10 @@ mod tests {
             (&["/usr/bin/my-server", "--flag", "file"][..], "my-server"),
             (&["npx", "-y", "@scope/server-x"], "@scope/server-x"),
             (&["/opt/node", "dist/index.js", "stdio"], "index.js"),
+            (&["node", "../my-server/dist/index.js"], "my-server"),
+            (&["python", "/srv/files/notes.py"], "notes.py"),
+            (&["node", "a/node_modules/@scope/server-x/dist/index.js"], "@scope/server-x"),
+            (&["node", "node_modules/server-x/index.js"], "server-x"),
             (&["uvx"], "uvx"),
             (&["npx", "--token", "hunter2", "pkg"], "npx"),
             (&["python3", "-c", "login('hunter2')"], "python3"),
@@ -239,5 +345,26 @@ mod tests {
             line.args = words[1..].iter().map(OsString::from).collect();
             assert_eq!(line.name(), name);
         }
+    }
+
+    /// Looking from time to time would wake up twenty times.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn waiting_for_a_process_sleeps() {
+        let wakes = || -> u32 {
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            let count =
+                status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            count.unwrap().trim().parse().unwrap()
+        };
+        let (process, pipes) = Process::spawn(&CommandLine::new(OsStr::new("cat"))).unwrap();
+        let before = wakes();
+        assert!(!process.wait(Deadline::after(Duration::from_millis(300))));
+        let woken = wakes() - before;
+        assert!(woken <= 5, "woken {woken} times");
+        assert!(process.exit().is_some());
+        drop(pipes);
+        assert!(process.wait(Deadline::after(Duration::from_secs(30))));
+        assert!(process.exit().is_none());
     }
 }

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 
+use super::stderr_lines::LineWriter;
+
 /// The end of a server's stderr.
 pub(crate) struct StderrTail {
     bytes: Mutex<VecDeque<u8>>,
@@ -16,14 +18,24 @@ impl StderrTail {
         Self { bytes: Mutex::default(), limit }
     }
 
-    /// Reads until the stream ends. `heard` is called when bytes have come in.
-    pub(crate) fn drain(&self, mut stream: impl Read, server: &str, heard: impl Fn()) {
+    /// Reads until the stream ends. `heard` is called when bytes have come in, which are also
+    /// written to `lines`.
+    pub(crate) fn drain(
+        &self,
+        mut stream: impl Read,
+        server: &str,
+        mut lines: Option<LineWriter>,
+        heard: impl Fn(),
+    ) {
         let mut chunk = [0; 4096];
         while let Ok(read @ 1..) = stream.read(&mut chunk) {
             heard();
             let chunk = chunk.get(..read).unwrap_or_default();
             log::trace!("{server} stderr: {}", String::from_utf8_lossy(chunk).trim_end());
             self.push(chunk);
+            if let Some(lines) = &mut lines {
+                lines.push(chunk);
+            }
         }
     }
 
@@ -48,7 +60,7 @@ mod tests {
     #[test]
     fn only_the_end_is_kept() {
         let tail = StderrTail::new(5);
-        tail.drain(&b"hello world"[..], "test", || ());
+        tail.drain(&b"hello world"[..], "test", None, || ());
         assert_eq!(tail.text(), "world");
         tail.push("é".as_bytes());
         assert_eq!(tail.text(), "rldé");

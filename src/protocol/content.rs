@@ -1,5 +1,4 @@
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine;
@@ -280,12 +279,8 @@ impl<'de> Deserialize<'de> for ResourceContents {
                 Self::Blob(BlobResourceContents { uri, mime_type, blob, meta, extra })
             }
             (uri, text, blob) => {
-                let strings = BTreeMap::from([
-                    ("uri", uri),
-                    ("mimeType", mime_type),
-                    ("text", text),
-                    ("blob", blob),
-                ]);
+                let strings =
+                    [("uri", uri), ("mimeType", mime_type), ("text", text), ("blob", blob)];
                 for (key, value) in strings {
                     extra.extend(value.map(|value| (key.to_owned(), value.into())));
                 }

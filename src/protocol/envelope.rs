@@ -9,13 +9,13 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::lenient;
+use super::{RawJson, lenient};
 use crate::error::RpcError;
 
 /// One message as it came, and where its parts are.
 #[derive(Clone)]
 pub(crate) struct Message {
-    text: Vec<u8>,
+    text: String,
     kind: Kind,
     /// `params` of a request or notification, `result` or `error` of a response.
     payload: Option<Range<usize>>,
@@ -69,6 +69,57 @@ impl fmt::Display for Malformed {
             Malformed::NotAMessage => "JSON, but not a JSON-RPC message",
         })
     }
+}
+
+/// Messages of this size are worth a look at their ends before they are scanned.
+const LARGE: usize = 64 * 1024;
+
+/// The id and the place of the result in a large response of one of the two usual forms, with
+/// everything before the result or after it. That it is JSON, and that nothing else is beside it,
+/// shows when it is parsed: so what is large is read once.
+fn large_result(text: &str) -> Option<(u64, Range<usize>)> {
+    if text.len() < LARGE {
+        return None;
+    }
+    let inside = text.strip_suffix('}')?;
+    if let Some(rest) = text.strip_prefix(r#"{"jsonrpc":"2.0","id":"#) {
+        let (id, _) = rest.split_once(',').filter(|(id, _)| id.len() <= 20)?;
+        let result = rest.get(id.len()..)?.strip_prefix(r#","result":"#)?;
+        return Some((id.parse().ok()?, text.len() - result.len()..inside.len()));
+    }
+    let id = inside.get(inside.rfind(':')? + 1..).filter(|id| id.len() <= 20)?;
+    let result = inside.strip_suffix(id)?.strip_suffix(r#","jsonrpc":"2.0","id":"#)?;
+    let start = text.len() - text.strip_prefix(r#"{"result":"#)?.len();
+    Some((id.parse().ok()?, start..result.len()))
+}
+
+/// How many `[` and `{` there are, anywhere. Written so that many bytes are looked at in one step.
+fn brackets(json: &[u8]) -> usize {
+    // One bit tells them apart; a byte counts to 255.
+    let in_chunk =
+        |chunk: &[u8]| chunk.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>();
+    json.chunks(255).map(|chunk| usize::from(in_chunk(chunk))).sum()
+}
+
+/// How many arrays and objects stand in one another.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut is_escaped) = (false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = in_string,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// The members that route a message, borrowed from its text.
@@ -130,15 +181,16 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl Message {
     /// Scans one message. Invalid UTF-8 inside is replaced (U+FFFD) rather than refused.
-    /// What is no message comes back as it was.
+    /// What is no message comes back.
     pub(crate) fn scan(text: Vec<u8>) -> Result<Message, (Malformed, Vec<u8>)> {
+        let text = utf8(text);
+        if let Some((id, result)) = large_result(&text) {
+            let kind = Kind::Response { id: ResponseId::Ours(id), outcome: Outcome::Result };
+            return Ok(Message { text, kind, payload: Some(result) });
+        }
         match Self::scan_one(&text) {
             Ok((kind, payload)) => Ok(Message { text, kind, payload }),
-            Err(Malformed::NotJson) => match String::from_utf8_lossy(&text) {
-                Cow::Owned(repaired) => Self::scan(repaired.into_bytes()),
-                Cow::Borrowed(_) => Err((Malformed::NotJson, text)),
-            },
-            Err(why) => Err((why, text)),
+            Err(why) => Err((why, text.into_bytes())),
         }
     }
 
@@ -151,6 +203,8 @@ impl Message {
         text: Vec<u8>,
         each: &mut dyn FnMut(Result<Message, Malformed>),
     ) -> Result<(), Malformed> {
+        /// Who reads for all is held up by no more. What is in the rest is dropped.
+        const MOST: usize = 1024;
         struct Elements<'f>(&'f mut dyn FnMut(Result<Message, Malformed>));
 
         impl<'de> Visitor<'de> for Elements<'_> {
@@ -164,6 +218,9 @@ impl Message {
                 let mut count = 0;
                 while let Some(element) = elements.next_element::<&RawValue>()? {
                     count += 1;
+                    if count > MOST {
+                        return Err(serde::de::Error::custom("too many"));
+                    }
                     let element = Message::scan(element.get().as_bytes().to_vec());
                     (self.0)(element.map_err(|(why, _)| why));
                 }
@@ -171,10 +228,7 @@ impl Message {
             }
         }
 
-        let text = match String::from_utf8(text) {
-            Ok(text) => text,
-            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-        };
+        let text = utf8(text);
         let mut deserializer = serde_json::Deserializer::from_str(&text);
         match deserializer.deserialize_seq(Elements(each)) {
             Ok(0) => Err(Malformed::NotAMessage),
@@ -183,9 +237,9 @@ impl Message {
         }
     }
 
-    fn scan_one(text: &[u8]) -> Result<(Kind, Option<Range<usize>>), Malformed> {
+    fn scan_one(text: &str) -> Result<(Kind, Option<Range<usize>>), Malformed> {
         let head: Head<'_> =
-            serde_json::from_slice(text).map_err(|error| match error.classify() {
+            serde_json::from_str(text).map_err(|error| match error.classify() {
                 serde_json::error::Category::Data => Malformed::NotAMessage,
                 _ => Malformed::NotJson,
             })?;
@@ -223,14 +277,33 @@ impl Message {
         self.text.len()
     }
 
+    /// Whether arrays and objects stand in one another more than `limit` times.
+    pub(crate) fn is_deeper_than(&self, limit: usize) -> bool {
+        // Most messages have too few brackets to be deep, and those are counted fast.
+        brackets(self.text.as_bytes()) > limit && depth(self.text.as_bytes()) > limit
+    }
+
     /// The payload's JSON; `{}` if there is none.
-    pub(crate) fn payload(&self) -> &[u8] {
-        self.payload.clone().and_then(|range| self.text.get(range)).unwrap_or(b"{}")
+    pub(crate) fn payload(&self) -> &str {
+        self.payload.clone().and_then(|range| self.text.get(range)).unwrap_or("{}")
     }
 
     /// Parses the payload.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
-        serde_json::from_slice(self.payload())
+        serde_json::from_str(self.payload())
+            .or_else(|error| serde_json::from_str(self.payload_after_all().ok_or(error)?))
+    }
+
+    /// Where the payload of a large message really is: perhaps something follows the result, which
+    /// was not looked at.
+    fn payload_after_all(&self) -> Option<&str> {
+        if self.text.len() < LARGE {
+            return None;
+        }
+        match Self::scan_one(&self.text) {
+            Ok((kind, Some(range))) if kind == self.kind => self.text.get(range),
+            _ => None,
+        }
     }
 
     /// The payload of an error response. What does not look like an error object still is one.
@@ -263,6 +336,12 @@ impl fmt::Debug for Message {
     }
 }
 
+/// The text, checked once for all that read it. Only what is broken is copied.
+fn utf8(text: Vec<u8>) -> String {
+    String::from_utf8(text)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
 /// A request's id is a string or an integer.
 fn is_id(raw: &str) -> bool {
     raw.starts_with('"') || integer(raw).is_some()
@@ -282,7 +361,7 @@ pub(crate) fn response_id(raw: &str) -> ResponseId {
 }
 
 /// Writes `{"jsonrpc":"2.0","method":…,"params":…}`.
-pub(crate) fn notification(method: &str, params: Option<&serde_json::Value>) -> Vec<u8> {
+pub(crate) fn notification(method: &str, params: Option<&RawJson>) -> Vec<u8> {
     let params = params.map(|params| format!(r#","params":{params}"#)).unwrap_or_default();
     format!(r#"{{"jsonrpc":"2.0","method":"{method}"{params}}}"#).into_bytes()
 }
@@ -294,7 +373,7 @@ pub(crate) fn empty_result(id: &str) -> Vec<u8> {
 
 /// Writes an error for a request of the server's.
 pub(crate) fn error_response(id: &str, code: i64, message: &str) -> Vec<u8> {
-    let message = serde_json::Value::from(message);
+    let message = RawJson::from(serde_json::Value::from(message));
     format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{message}}}}}"#)
         .into_bytes()
 }
@@ -311,6 +390,54 @@ mod tests {
         match one(text).unwrap().kind {
             Kind::Response { id, outcome } => (id, outcome),
             kind => panic!("{kind:?}"),
+        }
+    }
+
+    #[test]
+    fn a_large_response_is_the_same_as_a_small_one() {
+        let long = "x".repeat(LARGE);
+        let small = |text: &str| one(&text.replace(&long, "x"));
+        for text in [
+            r#"{"jsonrpc":"2.0","id":7,"result":{"a":"LONG"}}"#,
+            r#"{"result":{"a":"LONG"},"jsonrpc":"2.0","id":7}"#,
+            r#"{"jsonrpc":"2.0","id":7,"result":{"a":"LONG"},"error":null}"#,
+            r#"{"jsonrpc":"2.0","id":7,"result":{"a":"LONG"},"x":{}}"#,
+            r#"{"result":{"a":"LONG"},"x":{"a":1},"jsonrpc":"2.0","id":7}"#,
+            r#"{"jsonrpc":"2.0","id":"7","result":{"a":"LONG"}}"#,
+            r#"{"jsonrpc":"2.0","id":7.0,"result":{"a":"LONG"}}"#,
+            r#"{"jsonrpc":"2.0","method":"m","params":{"a":"LONG"}}"#,
+            r#"{"error":{"a":"LONG"},"jsonrpc":"2.0","id":7}"#,
+            r#"{"result":{"a":"LONG","jsonrpc":"2.0","id":7}}"#,
+        ] {
+            let text = text.replace("LONG", &long);
+            let (large, small) = (one(&text).unwrap(), small(&text).unwrap());
+            assert_eq!(large.kind, small.kind, "{small:?}");
+            let [large, small] = [large, small].map(|of| of.parse::<serde_json::Value>().unwrap());
+            assert_eq!(large["a"].as_str().unwrap().len(), LARGE);
+            assert_eq!(small["a"], "x");
+        }
+        // What is none shows when it is parsed.
+        for text in [
+            r#"{"jsonrpc":"2.0","id":7,"result":{"a":"LONG}}"#,
+            r#"{"jsonrpc":"2.0","id":7,"result":{"a":"LONG"},"error":{}}"#,
+            r#"{"result":{"a":"LONG","jsonrpc":"2.0","id":7}"#,
+        ] {
+            let message = one(&text.replace("LONG", &long)).unwrap();
+            assert!(matches!(message.kind, Kind::Response { id: ResponseId::Ours(7), .. }));
+            assert!(message.parse::<serde_json::Value>().is_err());
+        }
+    }
+
+    #[test]
+    fn depth_is_that_of_arrays_and_objects_and_not_of_text() {
+        for (text, depth) in [
+            (r#"{"id":1,"result":{}}"#, 2),
+            (r#"{"id":1,"result":[[],[],{"a":[]}]}"#, 4),
+            (r#"{"id":1,"result":"[[[[\"[[\\"}"#, 1),
+        ] {
+            let message = one(text).unwrap();
+            assert!(!message.is_deeper_than(depth), "{text}");
+            assert!(message.is_deeper_than(depth - 1), "{text}");
         }
     }
 
@@ -357,10 +484,10 @@ mod tests {
     fn requests_and_notifications_keep_their_params() {
         let message = one(r#"{"id":"a","method":"ping","params":{"x":1}}"#).unwrap();
         assert_eq!(message.kind, Kind::Request { id: "\"a\"".into(), method: "ping".into() });
-        assert_eq!(message.payload(), br#"{"x":1}"#);
+        assert_eq!(message.payload(), r#"{"x":1}"#);
         let message = one(r#"{"method":"notifications/\u0078"}"#).unwrap();
         assert_eq!(message.kind, Kind::Notification { method: "notifications/x".into() });
-        assert_eq!(message.payload(), b"{}");
+        assert_eq!(message.payload(), "{}");
         // RPC-3
         assert_eq!(one(r#"{"id":null,"method":"x"}"#).unwrap_err(), Malformed::NotAMessage);
         assert_eq!(one(r#"{"id":1.5,"method":"x"}"#).unwrap_err(), Malformed::NotAMessage);
@@ -382,7 +509,7 @@ mod tests {
         text.push(0xff);
         text.extend_from_slice(br#"b"}}"#);
         let message = Message::scan(text).unwrap();
-        assert_eq!(message.payload(), "{\"x\":\"a\u{fffd}b\"}".as_bytes());
+        assert_eq!(message.payload(), "{\"x\":\"a\u{fffd}b\"}");
     }
 
     #[test]
@@ -396,7 +523,7 @@ mod tests {
         };
         let found = elements(br#" [{"id":1,"result":{"a":1}}, 5, {"method":"m"}]"#).unwrap();
         let [first, second, third] = found.as_slice() else { panic!() };
-        assert_eq!(first.as_ref().unwrap().payload(), br#"{"a":1}"#);
+        assert_eq!(first.as_ref().unwrap().payload(), r#"{"a":1}"#);
         assert_eq!(second.as_ref().unwrap_err(), &Malformed::NotAMessage);
         assert!(matches!(third.as_ref().unwrap().kind, Kind::Notification { .. }));
         assert_eq!(elements(b"[]").unwrap_err(), Malformed::NotAMessage);

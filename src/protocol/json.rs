@@ -45,14 +45,14 @@ impl RawJson {
     }
 
     pub(crate) fn empty_object() -> Self {
-        Self::from(Value::Object(serde_json::Map::new()))
+        Self::from_string("{}".to_owned()).unwrap_or_default()
     }
 }
 
 impl From<Value> for RawJson {
     fn from(value: Value) -> Self {
         // A tree always prints as valid JSON.
-        Self::from_string(value.to_string()).unwrap_or_default()
+        Self::from_value(&value).unwrap_or_default()
     }
 }
 

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{CacheScope, ClientCapabilities, Implementation, ServerCapabilities, lenient};
+use super::{CacheScope, ClientCapabilities, Implementation, RawJson, ServerCapabilities, lenient};
 
 /// The params of `initialize` (`InitializeRequestParams`; before 2026-07-28).
 #[non_exhaustive]
@@ -103,7 +103,8 @@ impl DiscoverResult {
     pub fn server_info(&self) -> Option<Implementation> {
         let meta = || self.meta.as_ref()?.get("io.modelcontextprotocol/serverInfo");
         let info = meta().or_else(|| self.extra.get("serverInfo"))?;
-        Implementation::deserialize(info).ok()
+        // By way of text, which there is a parser for; from a tree would be another.
+        RawJson::from_value(info).and_then(|info| info.parse()).ok()
     }
 }
 

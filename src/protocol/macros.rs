@@ -105,6 +105,10 @@ macro_rules! tagged_union {
                     _ => ::serde::Deserialize::deserialize(body).map(Self::Other),
                 }
             }
+
+            fn other(object: ::serde_json::Map<String, ::serde_json::Value>) -> Self {
+                Self::Other(object)
+            }
         }
 
         impl ::serde::Serialize for $name {

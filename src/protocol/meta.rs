@@ -49,9 +49,9 @@ pub(crate) fn request(
     sender: Option<&SenderMeta>,
     meta: &RequestMeta,
 ) -> serde_json::Result<Vec<u8>> {
-    let mut line = Vec::with_capacity(256);
+    let mut line = Vec::with_capacity(256 + sender.map_or(0, |SenderMeta(members)| members.len()));
     line.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
-    line.extend_from_slice(id.to_string().as_bytes());
+    serde_json::to_writer(&mut line, &id)?;
     line.extend_from_slice(br#","method":"#);
     serde_json::to_writer(&mut line, request.method())?;
 
@@ -96,9 +96,8 @@ pub(crate) fn request(
         // A caller's own JSON text may be laid out over lines. Inside a JSON text a line break can
         // only be white space: within strings it is escaped.
         for byte in &mut line {
-            if matches!(byte, b'\n' | b'\r') {
-                *byte = b' ';
-            }
+            // Written back in any case: without a branch it goes by many bytes at a time.
+            *byte = if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte };
         }
     }
     Ok(line)

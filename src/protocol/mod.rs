@@ -90,12 +90,17 @@ pub use tools::{
 
 pub use version::{Era, ProtocolVersion, UnknownVersion};
 
+use envelope::Message;
 use tools::Origin;
 
 pub(crate) use request::{ClientRequest, RawRequest};
 
 /// A JSON-RPC result the client can parse.
-pub(crate) trait Body: serde::de::DeserializeOwned {
+pub(crate) trait Body: Sized {
+    /// Parses the payload of `reply`. A function of each type, so that this crate holds the parser,
+    /// and not every crate that makes a call.
+    fn read(reply: &Message) -> serde_json::Result<Self>;
+
     /// `resultType`; absent means `"complete"`.
     fn result_type(&self) -> Option<Cow<'_, str>>;
 
@@ -106,6 +111,10 @@ pub(crate) trait Body: serde::de::DeserializeOwned {
 macro_rules! body {
     ($($name:ident)*) => {$(
         impl Body for $name {
+            fn read(reply: &Message) -> serde_json::Result<Self> {
+                reply.parse()
+            }
+
             fn result_type(&self) -> Option<Cow<'_, str>> {
                 self.result_type.as_deref().map(Cow::from)
             }
@@ -114,6 +123,10 @@ macro_rules! body {
 }
 
 impl Body for CallToolResult {
+    fn read(reply: &Message) -> serde_json::Result<Self> {
+        reply.parse()
+    }
+
     fn result_type(&self) -> Option<Cow<'_, str>> {
         self.result_type.as_deref().map(Cow::from)
     }
@@ -133,6 +146,10 @@ body! {
 }
 
 impl Body for RawJson {
+    fn read(reply: &Message) -> serde_json::Result<Self> {
+        reply.parse()
+    }
+
     /// What is no text at all is shown as its JSON.
     fn result_type(&self) -> Option<Cow<'_, str>> {
         #[derive(Deserialize)]

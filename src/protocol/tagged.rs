@@ -8,6 +8,8 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::{RawJson, lenient};
+
 /// What `tagged_union!` generates beside the enum.
 pub(crate) trait Union: Sized {
     const TAG: &'static str;
@@ -16,6 +18,9 @@ pub(crate) trait Union: Sized {
 
     /// Reads the variant of `tag`; an unknown one takes the whole object.
     fn read<'de, D: Deserializer<'de>>(tag: &str, body: D) -> Result<Self, D::Error>;
+
+    /// What is of no known variant.
+    fn other(object: Map<String, Value>) -> Self;
 }
 
 pub(crate) fn read<'de, T: Union, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
@@ -32,31 +37,44 @@ impl<'de, T: Union> Visitor<'de> for UnionVisitor<T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
+        let mut members: Vec<(String, RawJson)> = Vec::new();
+        // The last one counts, as in any object.
+        let mut tag: Option<Value> = None;
+        let is_known = |tag: &Value| tag.as_str().is_some_and(T::is_known);
+        while let Some(key) = map.next_key::<String>()? {
+            if key != T::TAG {
+                members.push((key, map.next_value()?));
+                continue;
+            }
+            let value: Value = map.next_value()?;
+            match value.as_str().filter(|tag| T::is_known(tag)) {
+                // The usual order: the rest is read in place, without a copy.
+                Some(known) if members.is_empty() && tag.is_none() => {
+                    return T::read(known, MapAccessDeserializer::new(map));
+                }
+                _ => tag = Some(value),
+            }
+        }
+        let is_known = tag.as_ref().is_some_and(is_known);
+        if let Some(tag) = tag {
+            members.insert(0, (T::TAG.to_owned(), tag.into()));
+        }
+        if is_known {
+            // Read again in the usual order. To read the members from where they are kept would
+            // take the code of all variants once more.
+            let text = serde_json::to_string(&Object(members)).map_err(Error::custom)?;
+            return read(&mut serde_json::Deserializer::from_str(&text)).map_err(Error::custom);
+        }
         let mut object = Map::new();
-        if let Some((key, value)) = map.next_entry::<String, Value>()? {
-            // The usual order: the rest is read in place, without a copy.
-            if key == T::TAG
-                && let Value::String(tag) = &value
-                && T::is_known(tag)
-            {
-                return T::read(tag, MapAccessDeserializer::new(map));
-            }
-            object.insert(key, value);
+        for (key, value) in members {
+            object.insert(key, value.to_value().map_err(Error::custom)?);
         }
-        while let Some((key, value)) = map.next_entry()? {
-            object.insert(key, value);
-        }
-        let tag = match object.get(T::TAG) {
-            Some(Value::String(tag)) if T::is_known(tag) => {
-                let tag = tag.clone();
-                object.remove(T::TAG);
-                tag
-            }
-            _ => String::new(),
-        };
-        T::read(&tag, Value::Object(object)).map_err(Error::custom)
+        Ok(T::other(object))
     }
 }
+
+#[derive(Serialize)]
+struct Object(#[serde(serialize_with = "lenient::ordered::serialize")] Vec<(String, RawJson)>);
 
 /// Writes the tag, then the members of `body`.
 pub(crate) fn write<S: Serializer, T: Serialize>(

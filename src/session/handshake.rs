@@ -1,9 +1,9 @@
 //! Opening a connection: finding out the server's era, and agreeing on a version.
 //!
 //! Section 1 of the protocol's rules: `server/discover` first; whatever answers it is modern, and
-//! a server that refuses it, ignores it or dies of it is legacy and gets `initialize`.
+//! a server that refuses it, ignores it or dies of it is legacy and gets `initialize`. One that is
+//! remembered as legacy gets `initialize` at once, and the probe if that does not work.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -48,29 +48,18 @@ impl Session {
     /// Starts the server and agrees with it on a version.
     pub(crate) fn open(connect: &Connect, opening: Opening) -> Result<Arc<Self>> {
         let clocks = Clocks::start(opening.timeouts.connect, opening.timeouts.max_total);
-        let mut first = Attempt::start(connect, &opening, clocks)?;
-        let outcome = match opening.pin.newest(Era::Modern) {
-            Some(version) => first.probe(version),
-            None => first.initialize_newest(),
-        };
-        let died_of_the_probe = |error: &Error| {
-            error.kind() == ErrorKind::Disconnected
-                && first.probed
-                && opening.pin.newest(Era::Legacy).is_some()
-        };
-        let (attempt, outcome) = match outcome {
-            // ERA-21: it died of the probe, or of what came after it ignored the probe.
-            Err(error) if died_of_the_probe(&error) && !first.modern_only() => {
-                log::debug!("{}: started again, without the probe: {error}", opening.server);
-                first.close();
-                let mut clocks = first.clocks.clone();
-                clocks.restart_timeout();
-                let mut second = Attempt::start(connect, &opening, clocks)?;
-                let outcome = second.initialize_newest();
-                (second, outcome)
-            }
-            outcome => (first, outcome),
-        };
+        let mut attempt = Attempt::start(connect, &opening, clocks)?;
+        let mut outcome = attempt.agree();
+        if let Err(error) = &outcome
+            && let Some(era) = attempt.another_way(error)
+        {
+            log::debug!("{}: started again, as a {era} server: {error}", opening.server);
+            attempt.close();
+            let mut clocks = attempt.clocks.clone();
+            clocks.restart_timeout();
+            attempt = Attempt::start(connect, &opening, clocks)?;
+            outcome = attempt.begin(era);
+        }
         let agreed = outcome.and_then(|terms| Ok((attempt.speaking(&terms)?, terms)));
         match agreed {
             Ok((speaking, terms)) => {
@@ -98,9 +87,11 @@ struct Attempt<'o> {
     /// Receives for every request of the handshake, so that a late answer to the probe is seen.
     slot: Slot,
     clocks: Clocks,
-    sent: HashMap<u64, Sent>,
+    sent: Vec<Sent>,
     discover: Option<u64>,
     probed: bool,
+    /// What is done follows from a verdict that was recalled, not from one that was found.
+    recalled: bool,
 }
 
 /// The server's era.
@@ -127,8 +118,57 @@ impl<'o> Attempt<'o> {
             Arc::new(Router::new(opening.server.clone(), opening.limits.clone(), listener));
         let transport = connect(router.clone()).map_err(|error| error.server(&opening.server))?;
         router.attach(transport);
-        let sent = HashMap::new();
-        Ok(Self { router, opening, slot: Slot::new(), clocks, sent, discover: None, probed: false })
+        Ok(Self {
+            router,
+            opening,
+            slot: Slot::new(),
+            clocks,
+            sent: Vec::new(),
+            discover: None,
+            probed: false,
+            recalled: false,
+        })
+    }
+
+    /// Begins as the pin or the hint says, and else with the probe.
+    fn agree(&mut self) -> Result<Terms> {
+        if self.opening.pin.newest(Era::Modern).is_none() {
+            return self.begin(Era::Legacy);
+        }
+        self.recalled = self.opening.hint == Some(Era::Legacy) && !self.modern_only();
+        if !self.recalled {
+            return self.begin(Era::Modern);
+        }
+        match self.begin(Era::Legacy) {
+            // ERA-42: whatever it has against `initialize`, it may be that it is modern now.
+            Err(error) if error.kind() == ErrorKind::Rpc => {
+                log::debug!("{}: not legacy as remembered? {error}", self.opening.server);
+                self.recalled = false;
+                self.begin(Era::Modern)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Begins with the probe, or straight with `initialize`.
+    fn begin(&mut self, era: Era) -> Result<Terms> {
+        let version = self.opening.pin.newest(era).unwrap_or(ProtocolVersion::newest(era));
+        match era {
+            Era::Modern => self.probe(version),
+            Era::Legacy => self.initialize(version),
+        }
+    }
+
+    /// What to begin with on another connection, now that this one has failed.
+    fn another_way(&self, error: &Error) -> Option<Era> {
+        let may_be_legacy = self.opening.pin.newest(Era::Legacy).is_some() && !self.modern_only();
+        match error.kind() {
+            // ERA-42: it died of `initialize`, or what it answered is no handshake.
+            ErrorKind::Disconnected | ErrorKind::Protocol if self.recalled => Some(Era::Modern),
+            // ERA-21: it died of the probe, or of what came after it ignored the probe.
+            ErrorKind::Disconnected if self.probed && may_be_legacy => Some(Era::Legacy),
+            _ => None,
+        }
     }
 
     /// Ends what did not become a session. Nothing of it was used: it gets no time to end in.
@@ -174,15 +214,16 @@ impl<'o> Attempt<'o> {
             until: self.clocks.next().0,
             cancel: self.opening.cancel.as_ref(),
         };
-        let sent = self.router.send(&self.slot, sending)?;
+        let sent = self.router.send(&self.slot, sending);
+        let sent = sent.map_err(|error| self.explain(error, request.method()))?;
         let id = sent.id;
-        self.sent.insert(id, sent);
+        self.sent.push(sent);
         Ok(id)
     }
 
     fn forget(&mut self, id: u64) {
         self.router.withdraw(id, "");
-        self.sent.remove(&id);
+        self.sent.retain(|sent| sent.id != id);
     }
 
     fn next(&self, id: u64, until: Deadline) -> Result<Option<Delivery>> {
@@ -226,10 +267,12 @@ impl<'o> Attempt<'o> {
     }
 
     /// Asks for the era and waits for what answers. A silent server that may be legacy is also
-    /// sent a `ping`, whose id ends up in `ping`.
+    /// sent a `ping`, whose id ends up in `ping`; one remembered as modern knows none.
     fn find_era(&mut self, version: ProtocolVersion, ping: &mut Option<u64>) -> Result<Found> {
         let modern_only = self.modern_only();
-        let may_ping = !modern_only && self.opening.pin.newest(Era::Legacy).is_some();
+        let may_ping = !modern_only
+            && self.opening.hint != Some(Era::Modern)
+            && self.opening.pin.newest(Era::Legacy).is_some();
         let patience = self.opening.timeouts.patience;
         let mut asked = vec![version];
         let mut discover = self.send(&ClientRequest::Discover, Some(version))?;
@@ -334,12 +377,6 @@ impl<'o> Attempt<'o> {
         }
     }
 
-    fn initialize_newest(&mut self) -> Result<Terms> {
-        let version =
-            self.opening.pin.newest(Era::Legacy).unwrap_or(ProtocolVersion::newest(Era::Legacy));
-        self.initialize(version)
-    }
-
     /// ERA-45…ERA-57: the legacy handshake.
     fn initialize(&mut self, offered: ProtocolVersion) -> Result<Terms> {
         // It may `ping` before it answers.
@@ -347,6 +384,8 @@ impl<'o> Attempt<'o> {
         let mut offered = offered;
         let mut id = self.send_initialize(offered)?;
         let mut offered_again = false;
+        // One that is slow to start gets the time that the probe would have given it.
+        let mut may_be_starting = self.recalled;
         loop {
             match self.next(id, self.clocks.next().0)? {
                 Some(Delivery::Reply(of, reply)) if of == id => {
@@ -356,7 +395,9 @@ impl<'o> Attempt<'o> {
                     let error = reply.rpc_error();
                     let listed = listed(&error);
                     let other = self.opening.pin.among(&listed).find(|v| v.era() == Era::Legacy);
-                    match other {
+                    // ERA-42
+                    let is_recalled_wrong = self.recalled && names_modern(&error);
+                    match other.filter(|_| !is_recalled_wrong) {
                         // ERA-54
                         Some(version)
                             if error.code == INVALID_PARAMS
@@ -383,6 +424,11 @@ impl<'o> Attempt<'o> {
                     return Err(self.explain(error, "initialize"));
                 }
                 Some(_) => {}
+                None if may_be_starting && !self.router.transport()?.facts().has_spoken => {
+                    may_be_starting = false;
+                    let patience = self.opening.timeouts.patience.saturating_mul(3);
+                    self.clocks.extend(patience.min(self.clocks.total().remaining()));
+                }
                 None => return Err(self.timed_out("initialize")),
             }
         }
@@ -397,7 +443,7 @@ impl<'o> Attempt<'o> {
         let mut text =
             format!("the server did not open the connection within {set_to:?} (`{clock}`)");
         let silence = self.clocks.elapsed().saturating_sub(set_to);
-        if silence > Duration::from_secs(1) {
+        if silence > Duration::from_secs(1) && !self.recalled {
             let seconds = silence.as_secs();
             text +=
                 &format!(", after {seconds} s of finding out its era, which pinning the era saves");
@@ -461,6 +507,13 @@ impl<'o> Attempt<'o> {
 
 fn is_result(reply: &Message) -> bool {
     matches!(reply.kind(), Kind::Response { outcome: Outcome::Result, .. })
+}
+
+/// Whether the error speaks of a modern version, which no legacy server has heard of.
+fn names_modern(error: &RpcError) -> bool {
+    let texts = [&error.message, error.data().unwrap_or_default()];
+    let mut modern = ProtocolVersion::ALL.iter().filter(|version| version.era() == Era::Modern);
+    modern.any(|version| texts.iter().any(|text| text.contains(version.as_str())))
 }
 
 /// The server's own words on why it does not open.

@@ -61,6 +61,8 @@ impl Pin {
 pub(crate) struct Opening {
     pub(crate) server: Arc<str>,
     pub(crate) pin: Pin,
+    /// The era the server had the last time, if anybody remembers it and nothing is pinned.
+    pub(crate) hint: Option<Era>,
     pub(crate) info: Implementation,
     pub(crate) capabilities: ClientCapabilities,
     pub(crate) limits: Limits,
@@ -135,6 +137,11 @@ impl Session {
     /// There is a client now, for listeners to call.
     pub(crate) fn release_listener(&self) {
         self.router.release_listener();
+    }
+
+    /// Waits until the connection has ended. Returns why.
+    pub(crate) fn wait_for_end(&self, until: Deadline) -> Option<Error> {
+        self.router.wait_for_end(until)
     }
 
     /// Ends the connection and all that belongs to it, within its bound. Idempotent.

@@ -28,6 +28,13 @@ pub(crate) struct Options<'a> {
     pub(crate) cancel: Option<CancelToken>,
 }
 
+impl Options<'_> {
+    /// Something is to be heard of before the reply.
+    fn listens(&self) -> bool {
+        self.on_progress.is_some() || self.on_log.is_some() || self.restart_on_progress
+    }
+}
+
 impl fmt::Debug for Options<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
@@ -68,8 +75,11 @@ impl<'a> PendingRequest<'a> {
             session: session.clone(),
             clocks: Clocks::start(options.timeout, options.max_total),
             request,
+            slot: match options.listens() {
+                true => Slot::new(),
+                false => Slot::for_replies(),
+            },
             options,
-            slot: Slot::new(),
             sent: None,
             sent_at: Instant::now(),
             progress: f64::NEG_INFINITY,
@@ -273,7 +283,9 @@ impl<'a> PendingRequest<'a> {
 
 impl Drop for PendingRequest<'_> {
     fn drop(&mut self) {
-        self.session.router.withdraw(self.id(), "no longer wanted");
+        if !self.is_over {
+            self.session.router.withdraw(self.id(), "no longer wanted");
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -19,7 +19,7 @@ use crate::protocol::{ClientRequest, Era, ProgressToken, ProtocolVersion};
 use crate::session::cancel::{CancelToken, Watch, cancelled};
 use crate::session::dispatcher::{Dispatcher, Listener};
 use crate::transport::{
-    Abandoned, CloseReport, Delivery, Inbox, Notice, Outgoing, Slot, Transport,
+    Abandoned, CloseReport, Delivery, Inbox, Notice, Outgoing, Slot, SlotSender, Transport,
 };
 
 /// What is needed to route messages on one connection. Transports hold it as their inbox.
@@ -27,6 +27,11 @@ pub(crate) struct Router {
     server: Arc<str>,
     transport: OnceLock<Arc<dyn Transport>>,
     pending: Mutex<Pending>,
+    /// Why nothing can be asked any more. Set with `pending` locked.
+    ended: OnceLock<Error>,
+    /// What is dropped then, and disconnected then.
+    alive: Mutex<Option<Sender<()>>>,
+    gone: Receiver<()>,
     next_id: AtomicU64,
     limits: Limits,
     /// Bytes of notifications that wait for a listener.
@@ -44,8 +49,6 @@ struct Pending {
     era: Known,
     /// The beginning of the last line that was no message.
     stray_line: Option<Arc<str>>,
-    /// Why nothing can be asked any more.
-    ended: Option<Error>,
 }
 
 /// What is known of the server's era, which decides whether it may ask us anything.
@@ -64,7 +67,7 @@ impl Default for Known {
 }
 
 struct Entry {
-    sender: Sender<Delivery>,
+    sender: SlotSender,
     interest: Interest,
 }
 
@@ -100,12 +103,12 @@ pub(crate) struct Sent {
 }
 
 /// A pipe that broke says little: the end of the connection, which follows, says why.
-fn why_not_sent(slot: &Slot, error: Error) -> Error {
+fn why_not_sent(slot: &Slot, error: Error, until: Deadline) -> Error {
     const FOLLOWS_WITHIN: Duration = Duration::from_secs(1);
     if error.kind() != ErrorKind::Disconnected {
         return error;
     }
-    match slot.receive(Deadline::after(FOLLOWS_WITHIN)) {
+    match slot.receive(Deadline::after(FOLLOWS_WITHIN).min(until)) {
         Some(Delivery::Failed(_, better)) => better,
         _ => error,
     }
@@ -113,10 +116,14 @@ fn why_not_sent(slot: &Slot, error: Error) -> Error {
 
 impl Router {
     pub(crate) fn new(server: Arc<str>, limits: Limits, listener: Option<Arc<Listener>>) -> Self {
+        let (alive, gone) = crossbeam_channel::bounded(0);
         Self {
             server,
             transport: OnceLock::new(),
             pending: Mutex::default(),
+            ended: OnceLock::new(),
+            alive: Mutex::new(Some(alive)),
+            gone,
             next_id: AtomicU64::new(1),
             dispatcher: Dispatcher::new(listener, limits.notifications),
             limits,
@@ -177,7 +184,7 @@ impl Router {
             self.transport()?.post(message)
         });
         if let Err(error) = posted {
-            let error = why_not_sent(slot, error);
+            let error = why_not_sent(slot, error, until);
             self.withdraw(id, "not sent");
             return Err(error.ran(false));
         }
@@ -187,7 +194,7 @@ impl Router {
     fn register(&self, slot: &Slot, interest: Interest) -> Result<u64> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut pending = self.lock();
-        if let Some(error) = &pending.ended {
+        if let Some(error) = self.ended.get() {
             return Err(error.clone());
         }
         pending.requests.insert(id, Entry { sender: slot.sender(), interest });
@@ -205,7 +212,14 @@ impl Router {
     pub(crate) fn cancel(&self, id: u64) {
         let Some(entry) = self.lock().requests.remove(&id) else { return };
         let ran = self.leave(id, entry.interest, "cancelled");
-        let _ = entry.sender.send(Delivery::Failed(id, cancelled().ran(ran)));
+        entry.sender.send(Delivery::Failed(id, cancelled().ran(ran)));
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(transport) = self.transport.get() {
+            transport.wake();
+        }
     }
 
     fn leave(&self, id: u64, interest: Interest, reason: &str) -> bool {
@@ -213,7 +227,7 @@ impl Router {
         match transport.abandon(id) {
             Abandoned::Unsent => return false,
             Abandoned::Notify if !interest.silent => {
-                let params = json!({ "requestId": id, "reason": reason });
+                let params = json!({ "requestId": id, "reason": reason }).into();
                 let method = "notifications/cancelled";
                 self.post_aside(envelope::notification(method, Some(&params)), method);
             }
@@ -243,21 +257,30 @@ impl Router {
     /// Fails everything that waits, and everything asked from now on.
     fn end(&self, why: Error) {
         let mut pending = self.lock();
-        if pending.ended.is_some() {
+        if self.ended.get().is_some() {
             return;
         }
         let why = match why.kind() {
             ErrorKind::Closed => why,
             _ => why.stray(pending.stray_line.clone()),
         };
-        pending.ended = Some(why.clone());
+        let _ = self.ended.set(why.clone());
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner).take();
         let requests = std::mem::take(&mut pending.requests);
         drop(pending);
         log::debug!("{why}");
         for (id, entry) in requests {
             let sent = self.transport().is_ok_and(|t| t.abandon(id) != Abandoned::Unsent);
-            let _ = entry.sender.send(Delivery::Failed(id, why.clone().ran(sent)));
+            entry.sender.send(Delivery::Failed(id, why.clone().ran(sent)));
         }
+        self.wake();
+    }
+
+    /// Waits until the connection has ended, and the listener has heard all that came before.
+    pub(crate) fn wait_for_end(&self, until: Deadline) -> Option<Error> {
+        let _ = self.gone.recv_deadline(until.instant());
+        let why = self.ended.get()?;
+        self.dispatcher.finish(until).then(|| why.clone())
     }
 
     pub(crate) fn stray_line(&self) -> Option<Arc<str>> {
@@ -291,7 +314,11 @@ impl Router {
         report
     }
 
-    fn route(&self, message: Message, via: Option<u64>) {
+    /// Returns the request that the message answers, if somebody waits for that.
+    fn route(&self, message: Message, via: Option<u64>) -> Option<u64> {
+        if message.is_deeper_than(self.limits.nesting) {
+            return self.too_deep(&message, via);
+        }
         match message.kind() {
             Kind::Response { id, outcome } => {
                 let id = match (id, via) {
@@ -302,11 +329,11 @@ impl Router {
                         let error = message.rpc_error();
                         let (code, text) = (error.code, said(&error.message));
                         log::warn!("{}: an error about no request: {code} {text}", self.server);
-                        return;
+                        return None;
                     }
                     _ => {
                         log::debug!("{}: dropped a response to nothing of ours", self.server);
-                        return;
+                        return None;
                     }
                 };
                 let mut pending = self.lock();
@@ -321,12 +348,19 @@ impl Router {
                         "{}: dropped a response to {id}: late, double or unknown",
                         self.server
                     );
-                    return;
+                    return None;
                 };
-                let _ = entry.sender.send(Delivery::Reply(id, message));
+                entry.sender.send(Delivery::Reply(id, message));
+                return Some(id);
             }
             Kind::Request { id, method } => {
                 log::debug!("{}: <- request {}", self.server, said(method));
+                if self.is_echo(id, method) {
+                    let text = "the server repeats what it is sent";
+                    let error = Error::new(ErrorKind::Protocol, text).server(&self.server);
+                    self.end(error.hint("Is it a terminal, or no MCP server at all?"));
+                    return None;
+                }
                 self.answer(id.clone(), method == "ping");
             }
             Kind::Notification { method } => {
@@ -335,6 +369,37 @@ impl Router {
                 self.notify(&method, message, via);
             }
         }
+        None
+    }
+
+    /// Whether it is a message of the handshake's own that has come back. Only clients ask for these,
+    /// and a server that does so later is told that there is no such method.
+    fn is_echo(&self, id: &str, method: &str) -> bool {
+        let is_ours = |id: u64| self.lock().requests.get(&id).is_some_and(|it| it.interest.silent);
+        matches!(method, "server/discover" | "initialize") && id.parse().is_ok_and(is_ours)
+    }
+
+    /// Fails the request, and returns it if somebody waits for that.
+    fn fail(&self, id: u64, why: Error) -> Option<u64> {
+        let entry = self.lock().requests.remove(&id)?;
+        entry.sender.send(Delivery::Failed(id, why.server(&self.server)));
+        Some(id)
+    }
+
+    fn too_deep(&self, message: &Message, via: Option<u64>) -> Option<u64> {
+        let most = self.limits.nesting;
+        let answers = match message.kind() {
+            Kind::Response { id: ResponseId::Ours(id), .. } => via.or(Some(*id)),
+            Kind::Response { id: ResponseId::Missing, .. } => via,
+            _ => None,
+        };
+        let Some(id) = answers else {
+            log::warn!("{}: dropped a message that is nested too deep", self.server);
+            return None;
+        };
+        let text = format!("the server's reply is nested deeper than {most} levels");
+        let error = Error::new(ErrorKind::Limit, text).ran(true);
+        self.fail(id, error.hint("Raise `Limits::nesting`, or ask for less"))
     }
 
     /// Answers a server's request at once. Whoever reads runs no user code and never blocks.
@@ -376,7 +441,7 @@ impl Router {
         let notice = Notice::hold(message, &self.held, self.limits.message);
         let taken = notice.is_some_and(|notice| match target {
             Some(sender) if sender.len() >= self.limits.notifications.max(1) => false,
-            Some(sender) => sender.send(Delivery::Notice(notice)).is_ok(),
+            Some(sender) => sender.send(Delivery::Notice(notice)),
             None => self.dispatcher.dispatch(notice),
         });
         if !taken {
@@ -389,7 +454,7 @@ impl Router {
     }
 
     /// A progress token is the id of the request it was sent with.
-    fn progress_target(&self, message: &Message) -> Option<Sender<Delivery>> {
+    fn progress_target(&self, message: &Message) -> Option<SlotSender> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Params {
@@ -404,7 +469,7 @@ impl Router {
 
     /// A log message does not name its request: it belongs to the one on whose exchange it came,
     /// or to the only one that asked for any.
-    fn log_target(&self, via: Option<u64>) -> Option<Sender<Delivery>> {
+    fn log_target(&self, via: Option<u64>) -> Option<SlotSender> {
         let pending = self.lock();
         let entry = match via {
             Some(via) => pending.requests.get(&via)?,
@@ -425,13 +490,13 @@ impl Drop for Reported<'_> {
 }
 
 impl Inbox for Router {
-    fn message(&self, text: Vec<u8>, via: Option<u64>) {
+    fn message(&self, text: Vec<u8>, via: Option<u64>) -> Option<u64> {
         const MOST_SHOWN: usize = 200;
         let size = text.len();
         log::trace!("{}: <- {}", self.server, String::from_utf8_lossy(&text));
         if !Message::is_batch(&text) {
             match Message::scan(text) {
-                Ok(message) => self.route(message, via),
+                Ok(message) => return self.route(message, via),
                 Err((why, text)) => {
                     log::warn!("{}: skipped a line of {size} bytes: {why}", self.server);
                     let start = text.get(..MOST_SHOWN).unwrap_or(&text);
@@ -439,19 +504,22 @@ impl Inbox for Router {
                     self.lock().stray_line = Some(line);
                 }
             }
-            return;
+            return None;
         }
         if matches!(self.lock().era, Known::Modern) {
-            return log::warn!("{}: dropped a batch: this era has none", self.server);
+            log::warn!("{}: dropped a batch: this era has none", self.server);
+            return None;
         }
+        let mut answers = None;
         let mut skipped = 0_usize;
         let read = Message::scan_batch(text, &mut |element| match element {
-            Ok(message) => self.route(message, via),
+            Ok(message) => answers = self.route(message, via).or(answers),
             Err(_) => skipped += 1,
         });
         if read.is_err() || skipped > 0 {
             log::warn!("{}: skipped {skipped} of a batch of {size} bytes", self.server);
         }
+        answers
     }
 
     fn too_long(&self, answers: Option<u64>, bytes: u64) {
@@ -468,10 +536,9 @@ impl Inbox for Router {
     }
 
     fn ended(&self, scope: Option<u64>, why: Error) {
-        let why = why.server(&self.server);
-        let Some(id) = scope else { return self.end(why) };
-        if let Some(entry) = self.lock().requests.remove(&id) {
-            let _ = entry.sender.send(Delivery::Failed(id, why));
+        match scope {
+            Some(id) => _ = self.fail(id, why),
+            None => self.end(why.server(&self.server)),
         }
     }
 }

@@ -163,7 +163,7 @@ pub(crate) fn connect(serve: Arc<dyn Fn(Peer) + Send + Sync>) -> Box<Connect> {
 impl Transport for Memory {
     fn post(&self, message: Outgoing<'_>) -> Result<()> {
         let outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
-        match outgoing.as_ref().map(|sender| sender.send(message.json)) {
+        match outgoing.as_ref().map(|sender| sender.try_send(message.json)) {
             Some(Ok(())) => Ok(()),
             _ => Err(Error::new(ErrorKind::Disconnected, "the in-memory server no longer reads")),
         }

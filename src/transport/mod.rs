@@ -7,19 +7,21 @@
 pub(crate) mod http;
 pub(crate) mod lines;
 pub(crate) mod memory;
+mod slot;
 pub(crate) mod stdio;
 pub(crate) mod stream;
+mod turns;
 
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crossbeam_channel::{Receiver, Sender};
-
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::protocol::ProtocolVersion;
 use crate::protocol::envelope::Message;
+
+pub(crate) use slot::{Slot, SlotSender};
 
 /// Sets a transport going that hands what comes in to the inbox. Called again, it makes another
 /// connection to the same server.
@@ -35,6 +37,10 @@ pub(crate) trait Transport: Send + Sync {
     fn next(&self, _id: u64, slot: &Slot, until: Deadline) -> Option<Delivery> {
         slot.receive(until)
     }
+
+    /// Something was put into a slot by a thread that does not read: a caller that lends its thread
+    /// looks.
+    fn wake(&self) {}
 
     /// The caller has left its request: says what became of the request and what is owed.
     fn abandon(&self, id: u64) -> Abandoned;
@@ -92,8 +98,8 @@ pub struct CloseReport {
     /// The server did not end by itself within its time, and was told to (SIGTERM) or ended by
     /// force.
     pub forced: bool,
-    /// Something did not end within its time and was left behind: a callback of this program, a
-    /// byte stream that cannot be interrupted, the system's resolver, or a process that has left
+    /// Something did not end within its time and was left behind: a callback of this program (or
+    /// its own stderr, if that is stuck and the server's is copied there), a byte stream that cannot be interrupted, the system's resolver, or a process that has left
     /// the server's group (`setsid`) and holds its pipes.
     pub left_behind: bool,
 }
@@ -101,7 +107,8 @@ pub struct CloseReport {
 /// Where a session receives: the single entrance. Never blocks, runs no user code.
 pub(crate) trait Inbox: Send + Sync {
     /// One message, as text. `via` is the request on whose own exchange it came, if it did.
-    fn message(&self, text: Vec<u8>, via: Option<u64>);
+    /// Returns the request that it answers, if somebody waits for that.
+    fn message(&self, text: Vec<u8>, via: Option<u64>) -> Option<u64>;
 
     /// A message of so many bytes, too long to be kept, which answers this request, if any.
     fn too_long(&self, answers: Option<u64>, bytes: u64);
@@ -144,31 +151,5 @@ impl Notice {
 impl Drop for Notice {
     fn drop(&mut self) {
         self.held.fetch_sub(self.message.len(), Ordering::Relaxed);
-    }
-}
-
-/// Where a caller receives what belongs to its requests.
-pub(crate) struct Slot {
-    sender: Sender<Delivery>,
-    receiver: Receiver<Delivery>,
-}
-
-impl Slot {
-    pub(crate) fn new() -> Self {
-        let (sender, receiver) = crossbeam_channel::unbounded();
-        Self { sender, receiver }
-    }
-
-    pub(crate) fn sender(&self) -> Sender<Delivery> {
-        self.sender.clone()
-    }
-
-    /// How many deliveries wait.
-    pub(crate) fn len(&self) -> usize {
-        self.receiver.len()
-    }
-
-    pub(crate) fn receive(&self, until: Deadline) -> Option<Delivery> {
-        self.receiver.recv_deadline(until.instant()).ok()
     }
 }

@@ -3,17 +3,25 @@
 //! Three threads serve the three pipes. They end because the pipes do.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use crossbeam_channel::Receiver;
 
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Limits, Timeouts};
-use crate::process::{CommandLine, Pipes, Process, StderrTail};
+use crate::process::{
+    CommandLine, Exit, Interrupt, PipeReader, PipeWriter, Pipes, Process, Ready, StderrTail,
+    line_queue,
+};
 use crate::threads::Threads;
-use crate::transport::lines::{self, Outbox};
-use crate::transport::{Abandoned, CloseReport, Connect, Facts, Inbox, Outgoing, Transport};
+use crate::transport::lines::{self, Line, Lines, Outbox};
+use crate::transport::turns::{self, Event, Source, Turns};
+use crate::transport::{
+    Abandoned, CloseReport, Connect, Delivery, Facts, Inbox, Outgoing, Slot, Transport,
+};
 
 /// A server that ends closes its pipes first; its status and the rest of its stderr follow within
 /// this time, or never.
@@ -21,37 +29,79 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 struct Stdio {
     process: Arc<Process>,
+    /// Until it is closed.
+    interrupt: Mutex<Option<Arc<Interrupt>>>,
     outbox: Arc<Outbox>,
+    turns: Arc<Turns<Reader>>,
     has_spoken: Arc<AtomicBool>,
     threads: Threads,
     timeouts: Timeouts,
 }
 
+/// How to start a server and what to allow it.
+#[derive(Clone)]
+pub(crate) struct Launch {
+    pub(crate) line: CommandLine,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    /// Callers read and write themselves where pipes allow it.
+    pub(crate) fast_path: bool,
+}
+
 /// A way to start the server, as often as needed.
-pub(crate) fn connect(line: CommandLine, limits: Limits, timeouts: Timeouts) -> Box<Connect> {
+pub(crate) fn connect(launch: Launch) -> Box<Connect> {
     Box::new(move |inbox| {
-        let transport: Arc<dyn Transport> = Stdio::start(&line, &limits, &timeouts, inbox)?;
+        let transport: Arc<dyn Transport> = Stdio::start(&launch, inbox)?;
         Ok(transport)
     })
 }
 
 impl Stdio {
-    fn start(
-        line: &CommandLine,
-        limits: &Limits,
-        timeouts: &Timeouts,
-        inbox: Arc<dyn Inbox>,
-    ) -> Result<Arc<Self>> {
+    fn start(launch: &Launch, inbox: Arc<dyn Inbox>) -> Result<Arc<Self>> {
+        let Launch { line, limits, timeouts, fast_path } = launch;
         let (process, pipes) = Process::spawn(line)?;
         log::debug!("{}: started, process {}", line.name(), process.id());
+        let is_fast = *fast_path && PipeWriter::NEVER_BLOCKS;
+        let Pipes { stdin, stdout, stderr, interrupt, withheld } = pipes;
+        let stdin = Arc::new(stdin);
+        let outbox = match is_fast {
+            true => Outbox::direct(limits.outgoing, stdin.clone()),
+            false => Outbox::new(limits.outgoing),
+        };
+        let (process, has_spoken) = (Arc::new(process), Arc::<AtomicBool>::default());
+        let reader = Reader {
+            pipe: stdout,
+            exit: process.exit(),
+            ended: None,
+            process: process.clone(),
+            chunk: Vec::with_capacity(lines::CHUNK),
+            lines: Lines::new(limits.message),
+            inbox: inbox.clone(),
+            has_spoken: has_spoken.clone(),
+            has_written: false,
+            answered: Vec::new(),
+        };
         let transport = Arc::new(Self {
-            process: Arc::new(process),
-            outbox: Arc::new(Outbox::new(limits.outgoing)),
-            has_spoken: Arc::default(),
+            process,
+            interrupt: Mutex::new(Some(interrupt)),
+            outbox: Arc::new(outbox),
+            turns: Arc::new(Turns::new(reader, is_fast)),
+            has_spoken,
             threads: Threads::default(),
             timeouts: timeouts.clone(),
         });
-        let started = transport.start_threads(line, limits, inbox, pipes);
+        let tail = Arc::new(StderrTail::new(limits.stderr_tail));
+        let started = transport
+            .start_writer(stdin, inbox.clone())
+            .and_then(|()| transport.start_stderr(line, stderr, tail.clone()))
+            .and_then(|drained| {
+                transport.start_reader(Epilogue {
+                    command: line.to_string(),
+                    drained,
+                    tail,
+                    withheld,
+                })
+            });
         if let Err(error) = started {
             transport.close(Deadline::after(Duration::ZERO));
             return Err(Error::new(ErrorKind::Unreachable, format!("no thread for it: {error}")));
@@ -59,82 +109,207 @@ impl Stdio {
         Ok(transport)
     }
 
-    fn start_threads(
+    fn interrupt(&self) -> MutexGuard<'_, Option<Arc<Interrupt>>> {
+        self.interrupt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start_writer(&self, stdin: Arc<PipeWriter>, inbox: Arc<dyn Inbox>) -> io::Result<()> {
+        let (process, outbox) = (self.process.clone(), self.outbox.clone());
+        self.threads.spawn("umcp-writer", move || {
+            let is_whole = lines::write(&outbox, |batch| stdin.write_all(batch));
+            // A server that has ended no longer reads either: whoever reads from it says more.
+            if !is_whole && !process.wait(Deadline::after(LAST_WORDS)) {
+                let text = "the server closed its stdin but still runs";
+                inbox.ended(None, Error::new(ErrorKind::Disconnected, text).hint(OPEN_ANOTHER));
+            }
+        })?;
+        Ok(())
+    }
+
+    /// What is returned disconnects at the end of stderr.
+    fn start_stderr(
         &self,
         line: &CommandLine,
-        limits: &Limits,
-        inbox: Arc<dyn Inbox>,
-        pipes: Pipes,
-    ) -> io::Result<()> {
-        let Pipes { stdin, stdout, stderr, withheld } = pipes;
-        let outbox = self.outbox.clone();
-        let process = self.process.clone();
-        self.threads.spawn("umcp-writer", move || {
-            if !lines::write(&outbox, stdin) {
-                // Nobody reads any more: perhaps the server has ended, and something it started
-                // holds its stdout open. Seeing that it has ends that too.
-                process.wait(Deadline::after(LAST_WORDS));
-            }
-        })?;
-
-        let tail = Arc::new(StderrTail::new(limits.stderr_tail));
-        let (draining, drained) = crossbeam_channel::bounded::<()>(0);
-        let (kept, spoken, name) = (tail.clone(), self.has_spoken.clone(), line.name());
+        stderr: PipeReader,
+        tail: Arc<StderrTail>,
+    ) -> io::Result<Receiver<()>> {
+        let mut lines = None;
+        if line.stderr.is_used() {
+            let (writer, reader) = line_queue();
+            let (sink, name) = (line.stderr.clone(), line.name());
+            self.threads.spawn("umcp-lines", move || reader.hand_to(&sink, &name))?;
+            lines = Some(writer);
+        }
+        let (draining, drained) = crossbeam_channel::bounded(0);
+        let (spoken, name) = (self.has_spoken.clone(), line.name());
         self.threads.spawn("umcp-stderr", move || {
             let _draining = draining;
-            kept.drain(stderr, &name, || spoken.store(true, Ordering::Relaxed));
+            tail.drain(stderr, &name, lines, || spoken.store(true, Ordering::Relaxed));
         })?;
+        Ok(drained)
+    }
 
-        let (process, outbox, spoken) =
-            (self.process.clone(), self.outbox.clone(), self.has_spoken.clone());
-        let message_limit = limits.message;
+    fn start_reader(&self, epilogue: Epilogue) -> io::Result<()> {
+        let (turns, outbox) = (self.turns.clone(), self.outbox.clone());
         self.threads.spawn("umcp-reader", move || {
-            let mut has_answered = false;
-            let why = lines::read(stdout, &*inbox, message_limit, || {
-                has_answered = true;
-                spoken.store(true, Ordering::Relaxed);
-            });
-            let until = Deadline::after(LAST_WORDS);
-            if why.is_none() && process.wait(until) {
-                let _ = drained.recv_deadline(until.instant());
+            if let Some((reader, why)) = turns.serve() {
+                let error = epilogue.tell(&reader, why);
+                outbox.discard();
+                reader.inbox.ended(None, error);
             }
-            outbox.discard();
-            let tail = tail.text();
-            // A server that says why it ends needs no guesses.
-            let is_guess = !has_answered && tail.trim().is_empty();
-            let withheld = if is_guess { &withheld } else { &[][..] };
-            let error = why.unwrap_or_else(|| ended(&process, withheld));
-            inbox.ended(None, error.exit(process.status(), &tail));
         })?;
         Ok(())
     }
 }
 
-fn ended(process: &Process, withheld: &[String]) -> Error {
+/// What reads the server's stdout, for all.
+struct Reader {
+    pipe: PipeReader,
+    exit: Option<Exit>,
+    process: Arc<Process>,
+    /// The process has ended, and until then what it has left in the pipe is read.
+    ended: Option<Deadline>,
+    chunk: Vec<u8>,
+    lines: Lines,
+    inbox: Arc<dyn Inbox>,
+    /// To stdout or stderr.
+    has_spoken: Arc<AtomicBool>,
+    /// To stdout.
+    has_written: bool,
+    /// Requests that have been answered.
+    answered: Vec<u64>,
+}
+
+impl Source for Reader {
+    fn read(&mut self, most: Duration) -> Event {
+        let most = match self.ended {
+            Some(until) if until.has_passed() => return Event::Ended(None),
+            Some(until) => {
+                // Its status is asked for, and with that its group ends.
+                self.process.has_ended();
+                most.min(until.remaining())
+            }
+            None => most,
+        };
+        let ready = match most <= turns::MOMENT {
+            true => self.pipe.wait_briefly(most),
+            false => self.pipe.wait(self.exit.as_ref(), most),
+        };
+        match ready {
+            Ok(Ready::Yes) => {}
+            Ok(Ready::Exited) => {
+                self.exit = None;
+                self.ended = Some(Deadline::after(LAST_WORDS));
+                return Event::Exited;
+            }
+            Ok(Ready::Woken | Ready::Passed) => return Event::Went,
+            Ok(Ready::Stopped) => return Event::Stopped,
+            Err(error) => return Event::Ended(Some(error)),
+        }
+        let Self { pipe, chunk, lines, inbox, answered, .. } = self;
+        let mut deliver = |line: Line| answered.extend(line.deliver(&**inbox));
+        chunk.clear();
+        let read = match lines.rest_of_line() {
+            Some(line) => pipe.read_now(line),
+            None => pipe.read_now(chunk),
+        };
+        match read {
+            Ok(None) => {}
+            Ok(Some(0)) => {
+                lines.finish(&mut deliver);
+                return Event::Ended(None);
+            }
+            Ok(Some(bytes)) => {
+                if !self.has_written {
+                    self.has_written = true;
+                    self.has_spoken.store(true, Ordering::Relaxed);
+                }
+                match chunk.is_empty() {
+                    true => lines.arrived(bytes, &mut deliver),
+                    false => lines.feed(chunk, &mut deliver),
+                }
+            }
+            Err(error) => return Event::Ended(Some(error)),
+        }
+        Event::Went
+    }
+
+    fn answered(&mut self) -> &mut Vec<u64> {
+        &mut self.answered
+    }
+}
+
+/// What is needed to say why a server has ended.
+struct Epilogue {
+    command: String,
+    drained: Receiver<()>,
+    tail: Arc<StderrTail>,
+    withheld: Vec<String>,
+}
+
+impl Epilogue {
+    fn tell(&self, reader: &Reader, why: Option<io::Error>) -> Error {
+        let process = &reader.process;
+        let until = Deadline::after(LAST_WORDS);
+        if why.is_none() && process.wait(until) {
+            let _ = self.drained.recv_deadline(until.instant());
+        }
+        let tail = self.tail.text();
+        let error = why.map_or_else(|| ended(process), lines::could_not_read);
+        // A server that says why it ends needs no guesses.
+        let error = match process.has_ended() && tail.trim().is_empty() {
+            true if reader.has_written => error.hint(BY_HAND),
+            true => error.hint(perhaps_withheld(&self.withheld)),
+            false => error,
+        };
+        error.exit(&self.command, process.status(), &tail)
+    }
+}
+
+const OPEN_ANOTHER: &str = "It cannot be used any more; open a new client";
+const BY_HAND: &str = "Run its command by hand to see why";
+
+fn ended(process: &Process) -> Error {
     if !process.has_ended() {
         let text = "the server closed its stdout but still runs";
         let error = Error::new(ErrorKind::Disconnected, text);
-        return error.hint("It cannot be used any more; open a new client");
+        return error.hint(OPEN_ANOTHER);
     }
     let how = process.status().map_or("nobody knows how".to_owned(), |status| status.to_string());
-    let mut hint = "Its stderr may say why; run its command by hand to see".to_owned();
-    if !withheld.is_empty() {
-        const MOST_NAMES: usize = 8;
-        let names: Vec<&str> = withheld.iter().map(String::as_str).take(MOST_NAMES).collect();
-        let more = if withheld.len() > MOST_NAMES { ", …" } else { "" };
-        hint += &format!(
-            ". If it misses a variable: it did not see {} of this program's ({}{more}); `env` passes \
-             one, `inherit_env` all",
-            withheld.len(),
-            names.join(", ")
-        );
+    Error::new(ErrorKind::Disconnected, format!("the server ended ({how})"))
+}
+
+fn perhaps_withheld(withheld: &[String]) -> String {
+    const MOST_NAMES: usize = 8;
+    if withheld.is_empty() {
+        return BY_HAND.to_owned();
     }
-    Error::new(ErrorKind::Disconnected, format!("the server ended ({how})")).hint(hint)
+    let names: Vec<&str> = withheld.iter().map(String::as_str).take(MOST_NAMES).collect();
+    let more = if withheld.len() > MOST_NAMES { ", …" } else { "" };
+    format!(
+        "{BY_HAND}. If it misses a variable: it did not see {} of this program's ({}{more}); `env` \
+         passes one, `inherit_env` all",
+        withheld.len(),
+        names.join(", ")
+    )
 }
 
 impl Transport for Stdio {
     fn post(&self, message: Outgoing<'_>) -> Result<()> {
         self.outbox.post(message)
+    }
+
+    fn next(&self, id: u64, slot: &Slot, until: Deadline) -> Option<Delivery> {
+        self.turns.next(id, slot, until)
+    }
+
+    fn wake(&self) {
+        if !self.turns.is_taken() {
+            return;
+        }
+        if let Some(interrupt) = &*self.interrupt() {
+            interrupt.wake();
+        }
     }
 
     fn abandon(&self, id: u64) -> Abandoned {
@@ -159,8 +334,15 @@ impl Transport for Stdio {
             }
         }
         let exit_status = self.process.status();
-        const PIPES_END: Duration = Duration::from_secs(1);
+        self.turns.close();
+        const PIPES_END: Duration = Duration::from_millis(500);
         let left_behind = !self.threads.join(Deadline::after(PIPES_END));
+        let interrupt = self.interrupt().take();
+        if let Some(interrupt) = interrupt.filter(|_| left_behind) {
+            // Something outside the group holds the pipes: it is beyond reach, our threads are not.
+            interrupt.stop();
+            self.threads.join(Deadline::after(PIPES_END));
+        }
         CloseReport { exit_status, forced, left_behind }
     }
 }

@@ -84,10 +84,10 @@ impl Stream {
             (transport.outbox.clone(), transport.has_spoken.clone(), limits.message);
         let threads = &transport.threads;
         let started = threads
-            .spawn("umcp-writer", move || _ = lines::write(&writer_outbox, writer))
+            .spawn("umcp-writer", move || lines::write_stream(&writer_outbox, writer))
             .and_then(|_| {
                 threads.spawn("umcp-reader", move || {
-                    let why = lines::read(reader, &*inbox, limit, || {
+                    let why = lines::read_stream(reader, &*inbox, limit, || {
                         spoken.store(true, Ordering::Relaxed)
                     });
                     outbox.discard();

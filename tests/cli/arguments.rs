@@ -30,8 +30,20 @@ fn what_does_not_fit_the_schema_is_not_sent() {
         ("call echo message", "umcp: `message` is neither key=value nor key:=json\n"),
         (
             "call echo --args []",
-            "umcp: `--args`: invalid type: sequence, expected an object at line 1 column 0\n",
+            "umcp: `--args`: it is an array, not an object such as {\"key\": 1}\n",
         ),
+        (
+            "call echo --args {\"a\":1,}",
+            "umcp: `--args`: no JSON: key must be a string (line 1, column 8)\n",
+        ),
+        ("call echo --args [", "umcp: `--args`: no JSON: it ends too early (line 1, column 1)\n"),
+        (
+            "call echo message:={]",
+            "umcp: argument `message`: no JSON: key must be a string (line 1, column 2)\n",
+        ),
+        ("call greet", "umcp: the tool `greet` also needs `name: string`\n"),
+        ("call add --args {} b=1", "umcp: the tool `add` also needs `a: number`\n"),
+        ("call add", "umcp: the tool `add` also needs `a: number`, `b: number`\n"),
         ("call echo --args {\"a\":1,\"a\":2}", "umcp: `--args`: `a` is given twice\n"),
         (
             "prompt greeting name:=\"x\"",
@@ -96,7 +108,7 @@ fn a_tool_that_does_not_exist_is_refused() {
     assert_eq!((ended.text(), ended.stderr.as_str()), ("", expected));
     for era in ERAS {
         // Without arguments to type, the server says so.
-        let ended = run(&mut example(era, "call ad")).expect(5);
+        let ended = run(&mut example(era, "call ad --args {}")).expect(5);
         assert!(ended.stderr.contains("unknown tool ad") && ended.stdout.is_empty(), "{ended:?}");
     }
 }

@@ -49,6 +49,8 @@ impl Ended {
 pub fn umcp(words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_umcp"));
     command.args(words).env_remove("RUST_LOG");
+    // The user's own cache is none of the tests' business.
+    command.env("UMCP_CACHE_DIR", "");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -40,9 +40,10 @@ fn exchange(mut stream: &TcpStream, answer: impl Fn(&[u8]) -> (u16, String)) -> 
     reader.read_exact(&mut body).ok()?;
     let (status, body) = answer(&body);
     let size = body.len();
+    let kind = if body.starts_with("data:") { "text/event-stream" } else { "application/json" };
     write!(
         stream,
-        "HTTP/1.1 {status} Status\r\nContent-Type: application/json\r\n\
+        "HTTP/1.1 {status} Status\r\nContent-Type: {kind}\r\n\
          Content-Length: {size}\r\nConnection: close\r\n\r\n{body}"
     )
     .ok()
@@ -60,13 +61,29 @@ fn answer(message: &Value) -> String {
     reply.to_string()
 }
 
+/// The same, which answers with event streams.
+fn streaming() -> String {
+    serve(|body| {
+        let message = serde_json::from_slice(body).unwrap();
+        let mut events = String::new();
+        let mut send = |message: Value| events.push_str(&format!("data: {message}\n\n"));
+        Server::new(Era::Modern).handle(&message, &mut send);
+        (200, events)
+    })
+}
+
 fn at(url: &str, words: &str) -> Command {
     umcp(words.split(' ').chain(["--url", url]))
 }
 
 #[test]
 fn every_verb_works_over_http() {
-    let url = example();
+    for url in [example(), streaming()] {
+        every_verb_works_at(&url);
+    }
+}
+
+fn every_verb_works_at(url: &str) {
     for (words, expected) in [
         ("info", "server        Example server (umcp-example-server) 1.0.0\n"),
         ("tools", "add(a: number, b: number)  Addition: Adds two numbers\n"),
@@ -78,14 +95,25 @@ fn every_verb_works_over_http() {
         ("read file:///notes/hello.txt", "Hello from the example server.\n"),
         ("prompt greeting name=Ada", "user: Please greet Ada.\n"),
     ] {
-        let ended = run(&mut at(&url, words)).expect(0);
+        let ended = run(&mut at(url, words)).expect(0);
         assert!(ended.text().starts_with(expected), "{words}: {ended:?}");
         assert_eq!(ended.stderr, "", "{words}");
-        run(&mut at(&url, &format!("{words} --json"))).expect(0).json();
+        run(&mut at(url, &format!("{words} --json"))).expect(0).json();
     }
-    assert!(run(&mut at(&url, "ping")).expect(0).text().ends_with(" ms\n"));
-    run(&mut at(&url, "call fail")).expect(5);
-    run(&mut at(&url, "read memo://99")).expect(5);
+    assert!(run(&mut at(url, "ping")).expect(0).text().ends_with(" ms\n"));
+    run(&mut at(url, "call fail")).expect(5);
+    run(&mut at(url, "read memo://99")).expect(5);
+}
+
+#[test]
+fn progress_and_log_messages_come_in_event_streams() {
+    let words = "call countdown steps=2 --progress --log-level info";
+    let ended = run(&mut at(&streaming(), words)).expect(0);
+    assert_eq!(ended.text(), "counted 2 steps\n");
+    let mut lines: Vec<_> = ended.stderr.lines().collect();
+    lines.sort_unstable();
+    let (one, two) = ("info countdown: step 1 of 2", "info countdown: step 2 of 2");
+    assert_eq!(lines, ["1/2 step 1 of 2", "2/2 step 2 of 2", one, two]);
 }
 
 #[test]
@@ -133,6 +161,13 @@ fn silence_is_124() {
     });
     let ended = run(&mut at(&url, "call slow seconds=50 --timeout 1s")).expect(124);
     assert!(ended.stderr.contains(r#"tools/call "slow": no reply"#), "{ended:?}");
+}
+
+#[test]
+fn watching_ends_where_there_is_nothing_to_hear() {
+    let ended = run(&mut at(&example(), "watch")).expect(4);
+    assert!(ended.stdout.is_empty());
+    assert!(ended.stderr.ends_with("declares no changes to listen to\n"), "{ended:?}");
 }
 
 #[test]

@@ -4,18 +4,18 @@ use std::process::{Command, Stdio};
 
 use crate::command::{Running, example, script};
 
-fn signal(name: &str, process: u32) -> bool {
+pub fn signal(name: &str, process: u32) -> bool {
     let mut kill = Command::new("kill");
     let kill = kill.args([format!("-{name}"), process.to_string()]).stderr(Stdio::null());
     kill.status().unwrap().success()
 }
 
-fn exists(process: u32) -> bool {
+pub fn exists(process: u32) -> bool {
     signal("0", process)
 }
 
 /// The server's process, which the log names.
-fn server_of(running: &mut Running) -> u32 {
+pub fn server_of(running: &mut Running) -> u32 {
     let line = running.line_with("started, process ");
     line.trim_end().rsplit(' ').next().unwrap().parse().unwrap()
 }

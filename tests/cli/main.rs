@@ -11,11 +11,16 @@
 
 mod arguments;
 mod command;
+mod era_memory;
 mod http;
 #[cfg(unix)]
 mod interrupts;
+mod meanwhile;
+mod output;
 mod status;
 mod verbs;
+#[cfg(unix)]
+mod watch;
 
 /// The server of the examples, to put behind HTTP.
 #[path = "../../examples/support/server.rs"]

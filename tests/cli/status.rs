@@ -70,7 +70,7 @@ fn an_error_reply_is_5_with_nothing_on_stdout() {
 
 /// A legacy server that offers everything and answers everything else in one way.
 #[cfg(unix)]
-fn fake(answer: &str) -> String {
+pub fn fake(answer: &str) -> String {
     let initialize = r#"{"protocolVersion":"2025-11-25","capabilities":{CAPABILITIES},"serverInfo":{"name":"fake","version":"0"}}"#;
     let initialize = match answer {
         "" => initialize.replace("CAPABILITIES", ""),
@@ -108,8 +108,8 @@ fn breaking_the_protocol_is_6() {
         ("tools", r#""result":5"#),
         ("tools", r#""result":{"tools":[],"nextCursor":"again"}"#),
         ("resources --json", r#""result":{}"#),
-        ("call x", r#""result":{"content":5}"#),
-        ("call x", r#""neither":1"#),
+        ("call x --args {}", r#""result":{"content":5}"#),
+        ("call x --args {}", r#""neither":1"#),
         ("read a:b", r#""result":{"contents":[{"uri":"a:b","blob":"not base64"}]}"#),
         ("read a:b", r#""result":{"contents":[{"uri":"a:b"}]}"#),
     ] {
@@ -123,7 +123,7 @@ fn breaking_the_protocol_is_6() {
 #[test]
 fn a_pipe_gets_what_the_server_said_exactly() {
     let answer = r#""result":{"content":[{"type":"text","text":"\u001b[31mred\u0007"}]}"#;
-    let ended = run(&mut script("call x", &fake(answer))).expect(0);
+    let ended = run(&mut script("call x --args {}", &fake(answer))).expect(0);
     assert_eq!(ended.text(), "\u{1b}[31mred\u{7}\n");
 }
 
@@ -134,6 +134,41 @@ fn a_server_that_takes_too_long_is_124() {
         assert!(ended.stdout.is_empty(), "{ended:?}");
         assert!(ended.stderr.contains(r#"tools/call "slow": no reply within 1.5s"#), "{ended:?}");
     }
+}
+
+#[test]
+fn the_wrong_era_is_6_and_a_hint() {
+    for (serves, wanted) in [
+        ("modern", "--era legacy"),
+        ("modern", "--protocol-version 2025-06-18"),
+        ("legacy", "--era modern"),
+    ] {
+        let ended = run(&mut example(serves, &format!("info {wanted}"))).expect(6);
+        let hint = ". Leave out --era and --protocol-version, or update the server\n";
+        assert!(ended.stderr.ends_with(hint), "{ended:?}");
+    }
+}
+
+#[test]
+fn hints_name_the_options_of_the_command() {
+    let ended = run(&mut example("modern", "call slow seconds=50 --timeout 500ms")).expect(124);
+    assert!(ended.stderr.contains("(--timeout)"), "{ended:?}");
+    assert!(ended.stderr.ends_with(". Raise --timeout\n"), "{ended:?}");
+    let ended = run(&mut umcp(["info", "--cwd", "/", "--url", "http://localhost/"])).expect(1);
+    assert!(ended.stderr.contains("--cwd"), "{ended:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn hints_of_connecting_name_the_options_too() {
+    let ended = run(&mut script("info --timeout 500ms", "exec sleep 60")).expect(124);
+    assert!(ended.stderr.contains(". Raise --timeout, or run"), "{ended:?}");
+    let ended = run(script("info", "exit 7").env("UMCP_TEST_SEEN", "1")).expect(4);
+    assert!(ended.stderr.contains("; --env passes one, --inherit-env all\n"), "{ended:?}");
+    // What the server says itself is not the command's to change.
+    let error = r#""error":{"code":-1,"message":"Raise `timeout`"}"#;
+    let ended = run(&mut script("call x --args {}", &fake(error))).expect(5);
+    assert!(ended.stderr.contains("Raise `timeout`"), "{ended:?}");
 }
 
 #[cfg(unix)]

@@ -102,11 +102,11 @@ fn a_call_prints_what_the_tool_returns() {
     let ended = run(&mut example("modern", "call contents")).expect(0);
     let expected = "\
 some text
-[image image/png, 73 bytes]
-[audio audio/wav, 52 bytes]
+[image image/png, 73 bytes; --output FILE writes it]
+[audio audio/wav, 52 bytes; --output FILE writes it]
 [link file:///notes/hello.txt text/plain, 31 bytes]
 [resource file:///notes/hello.txt text/plain, 31 bytes]
-[resource file:///logo.png image/png, 73 bytes]
+[resource file:///logo.png image/png, 73 bytes; --output FILE writes it]
 ";
     assert_eq!(ended.text(), expected);
 }
@@ -153,8 +153,20 @@ fn ping_says_how_long_it_took() {
 
 #[test]
 fn help_and_version_are_results() {
-    let verbs =
-        ["info", "tools", "resources", "templates", "prompts", "call", "read", "prompt", "ping"];
+    let verbs = [
+        "info",
+        "tools",
+        "resources",
+        "templates",
+        "prompts",
+        "call",
+        "read",
+        "prompt",
+        "complete",
+        "ping",
+        "watch",
+        "completions",
+    ];
     let ended = run(&mut umcp(["--help"])).expect(0);
     assert!(verbs.iter().all(|verb| ended.text().contains(&format!("\n  {verb} "))));
     assert!(ended.text().contains("Exit status:") && ended.stderr.is_empty());
@@ -245,5 +257,30 @@ fn complete_says_how_an_argument_could_go_on() {
         assert_eq!(ended.json()["completion"]["values"], json!(["15", "150"]));
         run(&mut example(era, "complete nobody name=A")).expect(5);
         run(&mut example(era, "complete greeting name")).expect(1);
+    }
+}
+
+#[test]
+fn shells_complete_the_verbs_and_options() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ended = run(&mut umcp(["completions", shell])).expect(0);
+        for word in ["templates", "watch", "inherit-env", "log-level"] {
+            assert!(ended.text().contains(word), "{shell}: {word}");
+        }
+        assert_eq!(ended.stderr, "");
+    }
+    let ended = run(&mut umcp(["completions", "cmd"])).expect(1);
+    assert!(ended.stderr.contains("powershell"), "{ended:?}");
+}
+
+#[test]
+fn bash_can_read_its_completions() {
+    use std::process::Command;
+
+    let script = run(&mut umcp(["completions", "bash"])).expect(0);
+    let script = crate::command::file("completions.bash", &script.stdout);
+    match Command::new("bash").args(["-n", &script]).status() {
+        Ok(status) => assert!(status.success()),
+        Err(error) => eprintln!("not tried: {error}"),
     }
 }

@@ -12,18 +12,7 @@ use umcp::memory::{Peer, Received};
 use umcp::protocol::ProgressParams;
 use umcp::{CancelToken, Client, Era, Error, ErrorKind, Limits, LoggingLevel, Server, Timeouts};
 
-use crate::common::within;
-
-/// What no test waits for.
-const FOREVER: Duration = Duration::from_secs(3600);
-/// A clock that is to run out.
-const SHORT: Duration = Duration::from_millis(100);
-const ERAS: [Era; 2] = [Era::Modern, Era::Legacy];
-
-/// Runs a test that must not hang.
-pub fn soon(run: impl FnOnce() + Send + 'static) {
-    within(Duration::from_secs(30), run);
-}
+use crate::common::{ERAS, FOREVER, SHORT, at_once, soon};
 
 /// The server's end of a connection, whose messages the test sees too.
 pub struct Wire {
@@ -441,7 +430,7 @@ fn every_call_has_two_clocks_with_defaults_and_own_settings() {
         (long, None, Some(SHORT), "`max_total`"),
     ];
     soon(move || {
-        for (timeouts, timeout, max_total, clock) in cases {
+        at_once(cases, |(timeouts, timeout, max_total, clock)| {
             let client = Client::open(silent(Era::Modern).0.timeouts(timeouts)).unwrap();
             let mut call = client.tool("slow");
             let mut list = client.tools();
@@ -457,7 +446,7 @@ fn every_call_has_two_clocks_with_defaults_and_own_settings() {
                 assert!(error.elapsed().unwrap() >= SHORT, "{error:?}");
                 assert!(error.may_have_run(), "{error}");
             }
-        }
+        });
     });
 }
 
@@ -475,7 +464,7 @@ fn keep_progressing(wire: &Wire, token: &Value, stop: &Mutex<Receiver<()>>, span
 fn progress_restarts_the_timeout_if_asked() {
     const TIMEOUT: Duration = Duration::from_secs(1);
     soon(|| {
-        for restarts in [true, false] {
+        at_once([true, false], |restarts| {
             let (stop, stopped) = mpsc::channel();
             let stopped = Mutex::new(stopped);
             let (server, _) = played(Era::Modern, tools(), move |wire, call| {
@@ -494,7 +483,7 @@ fn progress_restarts_the_timeout_if_asked() {
                 stop.send(()).unwrap();
                 assert!(error.is_timeout(), "{error}");
             }
-        }
+        });
     });
 }
 
@@ -754,6 +743,53 @@ fn listeners_hear_in_order_and_may_call_the_client() {
         for number in 1..=100 {
             assert_eq!(hear.recv().unwrap(), (json!(number), "done".to_owned()));
         }
+    });
+}
+
+#[test]
+fn the_end_can_be_waited_for_and_comes_last() {
+    soon(|| {
+        let (server, _) = played(Era::Legacy, tools(), |wire, call| {
+            for number in 1..=100 {
+                let params = json!({ "level": "info", "data": number });
+                wire.notify("notifications/message", params);
+            }
+            wire.reply(&call, said("done"));
+            None
+        });
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (hears, (ended, end)) = (heard.clone(), mpsc::channel());
+        let end = Mutex::new(end);
+        let listening = Client::builder().on_notification(move |notification, context| {
+            if hears.lock().unwrap().is_empty() {
+                // The connection has ended before the first is heard.
+                end.lock().unwrap().recv().unwrap();
+                assert_eq!(
+                    context.client().wait_for_end(Duration::MAX).unwrap().kind(),
+                    ErrorKind::Disconnected
+                );
+            }
+            hears.lock().unwrap().push(notification.log_message().unwrap().data);
+        });
+        let client = listening.open(server).unwrap();
+        let _ = client.call_tool("start", json!({}));
+        assert_eq!(client.ping().unwrap_err().kind(), ErrorKind::Disconnected);
+        ended.send(()).unwrap();
+        assert_eq!(client.wait_for_end(Duration::MAX).unwrap().kind(), ErrorKind::Disconnected);
+        assert_eq!(heard.lock().unwrap().len(), 100);
+        assert_eq!(client.wait_for_end(Duration::MAX).unwrap().kind(), ErrorKind::Disconnected);
+    });
+}
+
+#[test]
+fn closing_ends_who_waits_for_the_end() {
+    soon(|| {
+        let client = Client::open(silent(Era::Modern).0).unwrap();
+        assert!(client.wait_for_end(Duration::ZERO).is_none());
+        let other = client.clone();
+        let waits = thread::spawn(move || other.wait_for_end(Duration::MAX).unwrap().kind());
+        client.close();
+        assert_eq!(waits.join().unwrap(), ErrorKind::Closed);
     });
 }
 

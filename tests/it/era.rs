@@ -1,22 +1,23 @@
 //! Opening: finding out the server's era, agreeing on a version, the legacy handshake. The peers
 //! here keep the opening too, which those of `calls` leave out.
 
+use std::io::{BufRead, Write};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use umcp::memory::{Peer, Received};
 use umcp::{
-    CancelToken, Client, CompletionReference, Era, Error, ErrorKind, LoggingLevel, ProtocolVersion,
-    Result, Server, Timeouts,
+    CancelToken, Client, CompletionReference, Era, EraMemory, Error, ErrorKind, LoggingLevel,
+    ProtocolVersion, Result, Server, Timeouts,
 };
 
-use crate::calls::{said, soon};
-use crate::common::{example_server, within};
+use crate::calls::said;
+use crate::common::{FOREVER, SHORT, at_once, example_server, over_pipes, soon, within};
 
 const MODERN: &str = "2026-07-28";
 const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
@@ -214,7 +215,7 @@ fn version_named(request: &Received) -> &Value {
     &request.param("/_meta")[VERSION_KEY]
 }
 
-// ERA-4, ERA-8, RPC-25
+// ERA-4, ERA-8, ERA-39, ERA-44, RPC-25
 #[test]
 fn every_modern_request_names_its_version() {
     soon(|| {
@@ -241,8 +242,7 @@ fn every_modern_request_names_its_version() {
 fn a_client_pinned_to_the_modern_era_never_leaves_the_version_out() {
     soon(|| {
         let (server, log) = server(|wire| wire.hold());
-        let patience = Timeouts::default().patience(Duration::from_millis(500));
-        let (version, received) = opened(server.era(Era::Modern).timeouts(patience), &log);
+        let (version, received) = opened(impatient(server.era(Era::Modern)), &log);
         assert_eq!(version.unwrap_err().kind(), ErrorKind::Protocol);
         for request in received {
             assert_eq!(version_named(&request), MODERN, "{request:?}");
@@ -405,6 +405,23 @@ fn a_recognised_modern_error_never_leads_to_initialize() {
     });
 }
 
+// ERA-11, ERA-14: that is choosing a version, and no falling back.
+#[test]
+fn a_version_error_that_lists_legacy_versions_only_says_what_to_offer() {
+    soon(|| {
+        let (server, log) = server(|wire| {
+            let probe = wire.receive()?;
+            wire.refuse_version(&probe, &["2024-11-05", "2099-01-01", "2025-06-18"]);
+            wire.serve(wire.open(ProtocolVersion::V2025_06_18))
+        });
+        let (version, received) = opened(server, &log);
+        assert_eq!(version.unwrap(), ProtocolVersion::V2025_06_18);
+        let all = ["server/discover", "initialize", "notifications/initialized"];
+        assert_eq!(methods(&received), all);
+        assert_eq!(received[1].param("/protocolVersion"), "2025-06-18");
+    });
+}
+
 // ERA-6: the versions that the server lists are what a person needs to know.
 #[test]
 fn a_version_error_without_a_common_version_says_which_there_are() {
@@ -493,12 +510,86 @@ fn the_clock_of_calls_does_not_end_the_probe() {
     });
 }
 
+// ERA-12, ERA-15: `ping` is never the first, and only for a server that has been silent for a while.
+#[test]
+fn a_silent_server_is_asked_for_a_sign_of_life_after_a_second() {
+    soon(|| {
+        let (server, log) = server(|wire| wire.hold());
+        let token = CancelToken::new();
+        let builder = Client::builder().cancel_token(&token);
+        let opening = thread::spawn(|| builder.open(server));
+        assert_eq!(log.seen.recv().unwrap().method(), "server/discover");
+        let asked = Instant::now();
+        let ping = log.seen.recv().unwrap();
+        assert!(asked.elapsed() > Duration::from_millis(900), "{:?}", asked.elapsed());
+        assert_eq!(ping.0, json!({ "jsonrpc": "2.0", "id": ping.id(), "method": "ping" }));
+        token.cancel();
+        assert_eq!(opening.join().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
+    });
+}
+
+// ERA-19: a package runner may still be downloading a server that has not written a byte. One that
+// has, has no such excuse.
+#[test]
+fn a_server_that_has_not_written_anything_yet_gets_more_patience() {
+    soon(|| {
+        let (given_up, go_on) = mpsc::channel::<()>();
+        let go_on = Mutex::new(go_on);
+        let (sent, received) = mpsc::channel();
+        let slow = over_pipes(move |mut reader, mut writer| {
+            let probe = read_json(&mut reader)?;
+            // Silent for longer than the other one may be.
+            let _ = go_on.lock().unwrap().recv();
+            write_json(&mut writer, &reply_to(&probe, discovered(&[MODERN])));
+            while let Some(message) = read_json(&mut reader) {
+                sent.send(message["method"].clone()).ok()?;
+            }
+            Some(())
+        });
+        let started = over_pipes(move |mut reader, mut writer| {
+            writer.write_all(b"starting\n").ok()?;
+            loop {
+                let message = read_json(&mut reader)?;
+                if message["method"] == "initialize" {
+                    given_up.send(()).ok()?;
+                    write_json(&mut writer, &reply_to(&message, initialized("2025-11-25")));
+                }
+            }
+        });
+        // From when it is seen to have written, so 3.5 s; and thrice as long, so 6 s.
+        let patience = [(started, 2500), (slow, 2000)];
+        let [started, slow] = patience.map(|(server, millis)| {
+            let patience = Timeouts::default().patience(Duration::from_millis(millis));
+            let server = server.timeouts(patience);
+            thread::spawn(|| Client::open(server).unwrap().protocol_version().era())
+        });
+        assert_eq!(started.join().unwrap(), Era::Legacy);
+        assert_eq!(slow.join().unwrap(), Era::Modern);
+        assert_eq!(received.iter().collect::<Vec<_>>(), ["ping"]);
+    });
+}
+
+fn read_json(reader: &mut impl BufRead) -> Option<Value> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok().filter(|length| *length > 0)?;
+    Some(serde_json::from_str(&line).unwrap())
+}
+
+fn write_json(writer: &mut impl Write, message: &Value) {
+    // A client that is gone shows when reading.
+    let _ = writer.write_all(format!("{message}\n").as_bytes());
+}
+
+fn reply_to(request: &Value, result: Value) -> Value {
+    json!({ "jsonrpc": "2.0", "id": request["id"], "result": result })
+}
+
 // ERA-15, ERA-20: a server that is alive but will not answer need not be waited for. One that
 // answers out of order is given a moment.
 #[test]
 fn a_ping_that_is_answered_before_the_probe_cuts_the_silence_short() {
     soon(|| {
-        for answers_late in [false, true] {
+        at_once([false, true], |answers_late| {
             let (server, log) = server(move |wire| {
                 let (probe, ping) = (wire.receive()?, wire.receive()?);
                 wire.reply(&ping, json!({}));
@@ -507,12 +598,12 @@ fn a_ping_that_is_answered_before_the_probe_cuts_the_silence_short() {
                 }
                 wire.serve(wire.open(ProtocolVersion::V2025_11_25))
             });
-            let patience = Timeouts::default().patience(Duration::from_secs(3600));
+            let patience = Timeouts::default().patience(FOREVER);
             let (version, received) = opened(server.timeouts(patience), &log);
             let era = if answers_late { Era::Modern } else { Era::Legacy };
             assert_eq!(version.unwrap().era(), era);
             assert_eq!(methods(&received)[..2], ["server/discover", "ping"]);
-        }
+        });
     });
 }
 
@@ -700,6 +791,48 @@ fn a_process_that_exits_at_the_probe_is_started_once_more_without_it() {
     });
 }
 
+// ERA-21: it is silent, and dies of what comes next.
+#[test]
+fn a_server_that_ignores_the_probe_and_ends_later_is_started_once_more_without_it() {
+    soon(|| {
+        for (patience, dies_of) in [(FOREVER, "ping"), (Duration::from_millis(50), "initialize")] {
+            let (server, log) = server(move |wire| {
+                if wire.nth > 0 {
+                    return wire.serve(wire.open(ProtocolVersion::V2025_03_26));
+                }
+                while wire.receive()?.method() != dies_of {}
+                None
+            });
+            let server = server.timeouts(Timeouts::default().patience(patience));
+            let (version, received) = opened(server, &log);
+            assert_eq!(version.unwrap(), ProtocolVersion::V2025_03_26);
+            let all = ["server/discover", dies_of, "initialize", "notifications/initialized"];
+            assert_eq!(methods(&received), all);
+        }
+    });
+}
+
+// ERA-21: a server that closes its stdout has ended, also if its process lives on; and one that
+// dies of a `ping`.
+#[cfg(unix)]
+#[test]
+fn a_process_that_cannot_go_on_after_the_probe_is_started_once_more_without_it() {
+    soon(|| {
+        let closes = SCRIPT.replace("exit 3", "exec >&-; exec sleep 1000");
+        let dies_later = SCRIPT.replace("exit 3", "continue").replace(
+            "*) continue",
+            "*'\"ping\"'*) exit 3 ;;
+            *) continue",
+        );
+        at_once([closes, dies_later], |script| {
+            assert_ne!(script, SCRIPT);
+            let client = Client::spawn(["sh", "-c", &script]).unwrap();
+            assert_eq!(client.protocol_version(), ProtocolVersion::V2025_06_18);
+            assert!(client.list_tools().unwrap().is_empty());
+        });
+    });
+}
+
 // ERA-22, ERA-23
 #[test]
 fn a_client_that_may_only_be_modern_fails_clearly_at_a_legacy_server() {
@@ -827,7 +960,7 @@ fn a_version_the_client_may_not_speak_ends_the_connection() {
     });
 }
 
-// ERA-53, ERA-44
+// ERA-39, ERA-44, ERA-53
 #[test]
 fn a_session_keeps_to_the_version_the_server_chose() {
     soon(|| {
@@ -851,7 +984,7 @@ fn a_session_keeps_to_the_version_the_server_chose() {
     });
 }
 
-// ERA-53, ERA-55
+// ERA-53, ERA-55, LOG-4
 #[test]
 fn what_the_server_did_not_declare_is_not_asked_for() {
     soon(|| {
@@ -1054,7 +1187,7 @@ fn a_notification_before_a_failed_handshake_does_not_hold_it_up() {
             wire.reply_error(&initialize, -32603, "out of order", None);
             wire.serve(wire.receive())
         });
-        let timeouts = Timeouts::default().close_grace(Duration::from_secs(3600));
+        let timeouts = Timeouts::default().close_grace(FOREVER);
         let error = Client::builder()
             .on_notification(|_, _| ())
             .open(server.era(Era::Legacy).timeouts(timeouts))
@@ -1063,7 +1196,7 @@ fn a_notification_before_a_failed_handshake_does_not_hold_it_up() {
     });
 }
 
-// ERA-1, ERA-12, ERA-22, ERA-23, ERA-43, ERA-57, RPC-1: the matrix of the specification, with a
+// ERA-1, ERA-12, ERA-22, ERA-23, ERA-43, ERA-57, RPC-1, STDIO-9: the matrix of the specification, with a
 // process.
 #[test]
 fn the_compatibility_matrix_holds() {
@@ -1093,6 +1226,458 @@ fn the_compatibility_matrix_holds() {
                 }
                 (client, _) => panic!("{pin:?} {server}: {client:?}"),
             }
+        }
+    });
+}
+
+/// A memory of one server, and all that was done with it.
+#[derive(Default)]
+struct Remembered {
+    era: Mutex<Option<Era>>,
+    recalls: AtomicUsize,
+    changes: Mutex<Vec<Option<Era>>>,
+}
+
+impl Remembered {
+    fn change(&self, era: Option<Era>) {
+        *self.era.lock().unwrap() = era;
+        self.changes.lock().unwrap().push(era);
+    }
+}
+
+impl EraMemory for Remembered {
+    fn recall(&self, server: &str) -> Option<Era> {
+        assert!(server.starts_with("remembered "), "{server}");
+        self.recalls.fetch_add(1, Ordering::SeqCst);
+        *self.era.lock().unwrap()
+    }
+
+    fn remember(&self, _: &str, era: Era) {
+        self.change(Some(era));
+    }
+
+    fn forget(&self, _: &str) {
+        self.change(None);
+    }
+}
+
+/// Opens a client for a server of which an era is remembered. Returns what came of it, what was
+/// sent, and how the memory changed.
+fn recalling(
+    era: Option<Era>,
+    server: Server,
+    log: &Log,
+) -> (Result<ProtocolVersion>, Vec<Received>, Vec<Option<Era>>) {
+    let memory = Arc::new(Remembered::default());
+    *memory.era.lock().unwrap() = era;
+    let builder = Client::builder().era_memory(memory.clone());
+    let version = builder.open(server.name("remembered")).map(|client| client.protocol_version());
+    let changes = memory.changes.lock().unwrap().clone();
+    (version, log.all(), changes)
+}
+
+// ERA-40
+#[test]
+fn what_was_found_out_once_is_not_found_out_again() {
+    soon(|| {
+        let handshake = ["initialize", "notifications/initialized"];
+        for (version, first, then) in [
+            (LEGACY[2], &["server/discover", handshake[0], handshake[1]][..], &handshake[..]),
+            (ProtocolVersion::V2026_07_28, &["server/discover"], &["server/discover"]),
+        ] {
+            let memory = Arc::new(Remembered::default());
+            let (server, log) = speaking(version);
+            let server = server.name("remembered");
+            for expected in [first, then, then] {
+                let builder = Client::builder().era_memory(memory.clone());
+                let client = builder.open(server.clone()).unwrap();
+                assert_eq!(client.protocol_version(), version);
+                client.close();
+                assert_eq!(methods(&log.all()), expected);
+            }
+            // Nothing is written that is there already.
+            assert_eq!(*memory.changes.lock().unwrap(), [Some(version.era())]);
+            assert_eq!(memory.recalls.load(Ordering::SeqCst), 3);
+        }
+    });
+}
+
+// ERA-42, ERA-44
+#[test]
+fn a_server_that_was_legacy_and_refuses_initialize_is_asked_for_its_era() {
+    soon(|| {
+        let refusals = [
+            (-32022, "not this version", Some(json!({ "supported": [MODERN] }))),
+            (-32022, "not this version", None),
+            // Named in the data or the message, whatever else could be offered.
+            (-32602, "no", Some(json!({ "supported": ["2025-03-26", MODERN] }))),
+            (-32602, "I speak 2026-07-28", Some(json!({ "supported": ["2025-03-26"] }))),
+            (-32000, "I speak 2026-07-28", None),
+            // A modern server that names nothing.
+            (-32601, "no such method", None),
+            (-32602, "`_meta` is missing", None),
+        ];
+        for (code, message, data) in refusals {
+            let (server, log) = server(move |wire| {
+                assert_eq!(wire.nth, 0);
+                let initialize = wire.receive()?;
+                wire.reply_error(&initialize, code, message, data.clone());
+                wire.serve(wire.open(ProtocolVersion::V2026_07_28))
+            });
+            let (version, received, changes) = recalling(Some(Era::Legacy), server, &log);
+            assert_eq!(version.unwrap(), ProtocolVersion::V2026_07_28, "{code} {message}");
+            assert_eq!(methods(&received), ["initialize", "server/discover"]);
+            assert_eq!(received[0].param("/_meta"), &Value::Null);
+            assert_eq!(version_named(&received[1]), MODERN);
+            assert_eq!(changes, [Some(Era::Modern)]);
+        }
+    });
+}
+
+// ERA-42, ERA-54: an error that speaks of older versions only is no sign of a modern server.
+#[test]
+fn a_server_that_was_legacy_may_still_choose_another_version() {
+    soon(|| {
+        let (server, log) = server(|wire| {
+            let initialize = wire.receive()?;
+            let data = json!({ "supported": ["2024-11-05"], "requested": "2025-11-25" });
+            wire.reply_error(&initialize, -32602, "not this one", Some(data));
+            wire.serve(wire.open(ProtocolVersion::V2024_11_05))
+        });
+        let (version, received, changes) = recalling(Some(Era::Legacy), server, &log);
+        assert_eq!(version.unwrap(), ProtocolVersion::V2024_11_05);
+        assert_eq!(methods(&received), ["initialize", "initialize", "notifications/initialized"]);
+        assert_eq!(changes, []);
+    });
+}
+
+// ERA-42: one that refuses both is not asked for ever, and nothing is remembered of it. One that
+// only had a bad moment is still legacy.
+#[test]
+fn a_server_that_was_legacy_is_asked_for_its_era_once() {
+    soon(|| {
+        for recovers in [true, false] {
+            let (server, log) = server(move |wire| {
+                for method in ["initialize", "server/discover"] {
+                    let request = wire.receive()?;
+                    assert_eq!(request.method(), method);
+                    wire.reply_error(&request, -32603, "out of order", None);
+                }
+                if recovers {
+                    return wire.serve(wire.open(ProtocolVersion::V2025_06_18));
+                }
+                let request = wire.receive()?;
+                wire.reply_error(&request, -32603, "out of order", None);
+                wire.serve(wire.receive())
+            });
+            let (version, received, changes) = recalling(Some(Era::Legacy), server, &log);
+            let asked = ["initialize", "server/discover", "initialize"];
+            assert_eq!(methods(&received)[..3], asked);
+            if recovers {
+                assert_eq!(version.unwrap(), ProtocolVersion::V2025_06_18);
+                assert_eq!(changes, []);
+            } else {
+                assert_eq!(version.unwrap_err().rpc().unwrap().code, -32603);
+                assert_eq!((received.len(), changes), (3, vec![None]));
+            }
+        }
+    });
+}
+
+// ERA-21, ERA-42: what is found out after all is found out as ever.
+#[test]
+fn a_server_that_was_legacy_and_dies_of_the_probe_after_all_is_started_once_more_without_it() {
+    soon(|| {
+        let (server, log) = server(|wire| {
+            if wire.nth > 0 {
+                return wire.serve(wire.open(ProtocolVersion::V2025_06_18));
+            }
+            let initialize = wire.receive()?;
+            wire.reply_error(&initialize, -32603, "not now", None);
+            wire.receive().map(drop)
+        });
+        let (version, received, changes) = recalling(Some(Era::Legacy), server, &log);
+        assert_eq!(version.unwrap(), ProtocolVersion::V2025_06_18);
+        let all = ["initialize", "server/discover", "initialize", "notifications/initialized"];
+        assert_eq!(methods(&received), all);
+        assert_eq!(changes, []);
+    });
+}
+
+// ERA-42: on another connection, as this one is over or in an unknown state.
+#[test]
+fn a_server_that_was_legacy_and_breaks_at_initialize_is_started_once_more_with_the_probe() {
+    soon(|| {
+        let both = json!({ "result": initialized("2025-11-25"), "error": { "code": 1 } });
+        let breaks = [
+            None,
+            Some(json!({ "result": initialized(MODERN) })),
+            Some(json!({ "result": {} })),
+            Some(json!({})),
+            Some(both),
+        ];
+        let eras = [(ProtocolVersion::V2026_07_28, true), (ProtocolVersion::V2025_11_25, false)];
+        for (answer, (version, is_news)) in
+            breaks.into_iter().flat_map(|answer| eras.map(|era| (answer.clone(), era)))
+        {
+            let sent = answer.clone();
+            let (server, log) = server(move |wire| {
+                if wire.nth > 0 {
+                    return wire.serve(wire.open(version));
+                }
+                let initialize = wire.receive()?;
+                let mut answer = sent.clone()?;
+                answer["jsonrpc"] = "2.0".into();
+                answer["id"] = initialize.id().clone();
+                wire.send(answer);
+                wire.serve(wire.receive())
+            });
+            let (opened, received, changes) = recalling(Some(Era::Legacy), server, &log);
+            assert_eq!(opened.unwrap(), version, "{answer:?}");
+            assert_eq!(methods(&received)[..2], ["initialize", "server/discover"]);
+            assert_eq!(changes, vec![Some(Era::Modern); usize::from(is_news)]);
+        }
+    });
+}
+
+// ERA-42
+#[test]
+fn a_server_that_ends_whatever_it_is_sent_is_started_twice() {
+    soon(|| {
+        let (server, log) = server(|wire| wire.receive().map(drop));
+        let (version, received, changes) = recalling(Some(Era::Legacy), server, &log);
+        assert_eq!(version.unwrap_err().kind(), ErrorKind::Disconnected);
+        assert_eq!(methods(&received), ["initialize", "server/discover"]);
+        assert_eq!(changes, [None]);
+    });
+}
+
+// ERA-42: it is not legacy for being silent for a while, and is sent nothing but the probe.
+#[test]
+fn a_server_that_was_modern_is_asked_as_ever_but_for_the_ping() {
+    soon(|| {
+        type Answer = fn(&Wire, &Received) -> Option<()>;
+        let refuses: Answer = |wire, probe| {
+            wire.reply_error(probe, -32601, "no such method", None);
+            Some(())
+        };
+        let answers: [(Answer, &[&str]); 3] = [
+            (refuses, &["server/discover", "initialize"]),
+            (|_, _| Some(()), &["server/discover", "initialize"]),
+            (|wire, _| (wire.nth > 0).then_some(()), &["server/discover", "initialize"]),
+        ];
+        at_once(answers, |(answer, expected)| {
+            let (server, log) = server(move |wire| {
+                if wire.nth == 0 {
+                    let probe = wire.receive()?;
+                    answer(wire, &probe)?;
+                }
+                wire.serve(wire.open(ProtocolVersion::V2025_11_25))
+            });
+            // Longer than it takes until a server is sent a `ping`.
+            let patience = Timeouts::default().patience(Duration::from_millis(1500));
+            let server = server.timeouts(patience);
+            let (version, received, changes) = recalling(Some(Era::Modern), server, &log);
+            assert_eq!(version.unwrap(), ProtocolVersion::V2025_11_25);
+            assert_eq!(methods(&received)[..2], *expected);
+            assert_eq!(changes, [Some(Era::Legacy)]);
+        });
+    });
+}
+
+// ERA-40: what the caller says counts, and shows nothing that was worth remembering.
+#[test]
+fn a_pin_leaves_the_memory_alone() {
+    soon(|| {
+        let pins: [(Pinning, ProtocolVersion, Era); 4] = [
+            (|server| server.era(Era::Modern), ProtocolVersion::V2026_07_28, Era::Legacy),
+            (
+                |server| server.version(ProtocolVersion::V2026_07_28),
+                ProtocolVersion::V2026_07_28,
+                Era::Legacy,
+            ),
+            (|server| server.era(Era::Legacy), LEGACY[0], Era::Modern),
+            (|server| server.version(LEGACY[1]), LEGACY[1], Era::Modern),
+        ];
+        for (pin, version, remembered) in pins {
+            let memory = Arc::new(Remembered::default());
+            *memory.era.lock().unwrap() = Some(remembered);
+            let (server, log) = speaking(version);
+            let server = pin(server.name("remembered"));
+            let client = Client::builder().era_memory(memory.clone()).open(server).unwrap();
+            assert_eq!(client.protocol_version(), version);
+            client.close();
+            let first = if version.era() == Era::Modern { "server/discover" } else { "initialize" };
+            assert_eq!(log.all()[0].method(), first);
+            assert_eq!(memory.recalls.load(Ordering::SeqCst), 0);
+            assert!(memory.changes.lock().unwrap().is_empty());
+        }
+    });
+}
+
+// ERA-40: what is reached through code may be anything, unless it is given a name.
+#[test]
+fn a_server_without_a_name_is_not_remembered() {
+    soon(|| {
+        let memory = Arc::new(Remembered::default());
+        let (server, _log) = speaking(LEGACY[0]);
+        Client::builder().era_memory(memory.clone()).open(server).unwrap();
+        assert_eq!(memory.recalls.load(Ordering::SeqCst), 0);
+        assert!(memory.changes.lock().unwrap().is_empty());
+    });
+}
+
+// ERA-42: a memory that is wrong in a way nobody thought of is wrong once.
+#[test]
+fn a_verdict_is_forgotten_if_it_led_nowhere_and_kept_if_it_was_not_tried() {
+    soon(|| {
+        let (server, log) = server(|wire| wire.hold());
+        let timeouts = Timeouts::default().connect(Duration::from_millis(50));
+        let server = server.timeouts(timeouts);
+        let (version, received, changes) = recalling(Some(Era::Legacy), server, &log);
+        assert!(version.unwrap_err().is_timeout());
+        assert_eq!((methods(&received), changes), (vec!["initialize"], vec![None]));
+
+        let (_, log) = speaking(LEGACY[0]);
+        let missing = Server::command("/no/such/program");
+        for (server, cancelled) in [(missing, false), (speaking(LEGACY[0]).0, true)] {
+            let memory = Arc::new(Remembered::default());
+            *memory.era.lock().unwrap() = Some(Era::Legacy);
+            let token = CancelToken::new();
+            if cancelled {
+                token.cancel();
+            }
+            let server = server.name("remembered");
+            let named = Named(memory.clone());
+            let builder = Client::builder().era_memory(named).cancel_token(&token);
+            builder.open(server).unwrap_err();
+            assert!(memory.changes.lock().unwrap().is_empty());
+            assert!(log.all().is_empty());
+        }
+    });
+}
+
+// ERA-40: what is remembered makes nothing fail that would not fail without it. A server that has
+// not written a byte yet is given the time that the probe would have given it.
+#[test]
+fn a_server_that_was_legacy_may_still_be_slow_to_start() {
+    soon(|| {
+        for (max_total, patience, opens) in [
+            (FOREVER, FOREVER, true),
+            // Never longer than that, which is 0.3 s here, and never past the other clock.
+            (FOREVER, SHORT, false),
+            (Duration::ZERO, FOREVER, false),
+        ] {
+            let server = over_pipes(move |mut reader, mut writer| {
+                loop {
+                    let message = read_json(&mut reader)?;
+                    assert_ne!(message["method"], "server/discover");
+                    if message["method"] == "initialize" && opens {
+                        write_json(&mut writer, &reply_to(&message, initialized("2025-11-25")));
+                    }
+                }
+            });
+            let timeouts = Timeouts::default().connect(Duration::ZERO).max_total(max_total);
+            let timeouts = timeouts.patience(patience);
+            let memory = Arc::new(Remembered::default());
+            *memory.era.lock().unwrap() = Some(Era::Legacy);
+            let builder = Client::builder().era_memory(Named(memory.clone()));
+            match builder.open(server.name("slow").timeouts(timeouts)) {
+                Ok(client) => assert_eq!(client.protocol_version(), LEGACY[0]),
+                Err(error) => {
+                    assert!(error.is_timeout() && !opens, "{error}");
+                    assert!(!error.to_string().contains("its era"), "{error}");
+                }
+            }
+            assert_eq!(memory.changes.lock().unwrap().is_empty(), opens);
+        }
+    });
+}
+
+/// The same for a server of any name.
+struct Named(Arc<Remembered>);
+
+impl EraMemory for Named {
+    fn recall(&self, _: &str) -> Option<Era> {
+        self.0.recall("remembered ")
+    }
+
+    fn remember(&self, server: &str, era: Era) {
+        self.0.remember(server, era);
+    }
+
+    fn forget(&self, server: &str) {
+        self.0.forget(server);
+    }
+}
+
+// ERA-40, ERA-42, ERA-43: with processes. A server of both eras is legacy to whoever opens it as
+// legacy.
+#[test]
+fn processes_are_opened_as_they_are_remembered() {
+    soon(|| {
+        for (server, remembered, found) in [
+            ("modern", Era::Legacy, Era::Modern),
+            ("modern", Era::Modern, Era::Modern),
+            ("legacy", Era::Legacy, Era::Legacy),
+            ("legacy", Era::Modern, Era::Legacy),
+            ("both", Era::Legacy, Era::Legacy),
+            ("both", Era::Modern, Era::Modern),
+        ] {
+            let memory = Arc::new(Remembered::default());
+            *memory.era.lock().unwrap() = Some(remembered);
+            let builder = Client::builder().era_memory(Named(memory.clone()));
+            let client = builder.open(example_server(server)).unwrap();
+            assert_eq!(client.protocol_version().era(), found, "{server} {remembered}");
+            assert!(!client.list_tools().unwrap().is_empty());
+            assert_eq!(*memory.era.lock().unwrap(), Some(found));
+        }
+    });
+}
+
+// ERA-39, ERA-41: an endpoint is remembered by its URL, and nothing may be skipped on the way to it.
+#[cfg(feature = "http")]
+#[test]
+fn an_endpoint_that_is_remembered_is_asked_all_the_same() {
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    soon(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/mcp?key=secret", listener.local_addr().unwrap());
+        let (asked, methods) = mpsc::channel();
+        // It ends with the process.
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut reader = std::io::BufReader::new(stream.try_clone().unwrap());
+                let headers = reader.by_ref().lines().map_while(|line| line.ok());
+                let headers = headers.take_while(|line| !line.is_empty());
+                let length = headers.filter_map(|line| {
+                    line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok()
+                });
+                let mut body = vec![0; length.last().unwrap()];
+                reader.read_exact(&mut body).unwrap();
+                let request: Value = serde_json::from_slice(&body).unwrap();
+                asked.send(request["method"].as_str().unwrap().to_owned()).unwrap();
+                let reply = reply_to(&request, discovered(&[MODERN])).to_string();
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+                let length = format!("Content-Length: {}\r\n\r\n", reply.len());
+                stream.write_all((head.to_owned() + &length + &reply).as_bytes()).unwrap();
+            }
+        });
+        for (remembered, changes) in [
+            (None, &[Some(Era::Modern)][..]),
+            (Some(Era::Modern), &[]),
+            (Some(Era::Legacy), &[Some(Era::Modern)]),
+        ] {
+            let memory = Arc::new(Remembered::default());
+            *memory.era.lock().unwrap() = remembered;
+            let builder = Client::builder().era_memory(Named(memory.clone()));
+            let client = builder.open(Server::url(&url)).unwrap();
+            assert_eq!(client.protocol_version(), ProtocolVersion::V2026_07_28);
+            assert_eq!(methods.try_iter().collect::<Vec<_>>(), ["server/discover"]);
+            assert_eq!(*memory.changes.lock().unwrap(), changes);
         }
     });
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use umcp::memory::Script;
-use umcp::{ByteStream, CancelToken, Client, Era, ErrorKind, Server, Timeouts};
+use umcp::{ByteStream, CancelToken, Client, Era, ErrorKind, Limits, Server, Timeouts};
 
-use crate::calls::{played, said, soon, tools};
+use crate::calls::{played, said, tools};
+use crate::common::soon;
 
 /// A server that answers every call with a result.
 fn answering(result: serde_json::Value) -> Client {
@@ -271,4 +272,122 @@ fn what_a_server_wrote_instead_of_a_message_is_in_the_error() {
             assert!(line.len() < 1_000 && error.to_string().contains(line), "{error}");
         }
     });
+}
+
+#[test]
+fn a_reply_that_is_nested_too_deep_costs_its_call_alone() {
+    let server = |limits: Limits| {
+        let server = Server::in_memory(|peer| {
+            let mut next = peer.open_modern(json!({}));
+            while let Some(request) = next {
+                let deep = if request.method() == "deep" { 100_000 } else { 10 };
+                let nested = format!("{}{}", "[".repeat(deep), "]".repeat(deep));
+                let id = request.id();
+                peer.send_text(format!(
+                    r#"{{"jsonrpc":"2.0","id":{id},"result":{{"resultType":"complete","a":{nested}}}}}"#
+                ));
+                next = peer.receive();
+            }
+        });
+        server.name("files").limits(limits)
+    };
+    let client = Client::open(server(Limits::default())).unwrap();
+    let error = client.request("deep", ()).call().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    let text = error.to_string();
+    assert!(
+        text.contains("nested deeper than 128 levels") && text.contains("Limits::nesting"),
+        "{text}"
+    );
+    client.request("flat", ()).call().unwrap();
+
+    let client = Client::open(server(Limits::default().nesting(100_003))).unwrap();
+    client.request("deep", ()).call().unwrap();
+}
+
+#[test]
+fn a_program_that_repeats_what_it_is_sent_is_told_apart_at_once() {
+    let server = Server::in_memory(|peer| {
+        while let Some(request) = peer.receive() {
+            peer.send(request.0);
+        }
+    });
+    let error = Client::open(server.name("files")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert!(error.to_string().contains("repeats what it is sent"), "{error}");
+}
+
+#[test]
+fn content_that_names_its_type_again_and_again_is_read_once() {
+    soon(|| {
+        let types = r#""type":"text","#.repeat(300_000);
+        let server = Server::in_memory(move |peer| {
+            let mut next = peer.open_modern(tools());
+            while let Some(request) = next {
+                let id = request.id();
+                peer.send_text(format!(
+                    r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"text":"a",{types}"type":"text"}}]}}}}"#
+                ));
+                next = peer.receive();
+            }
+        });
+        let client = Client::open(server).unwrap();
+        assert_eq!(client.call_tool("x", json!({})).unwrap().text(), "a");
+    });
+}
+
+#[test]
+fn a_batch_that_is_too_long_holds_nobody_past_his_clock() {
+    soon(|| {
+        let server = Server::in_memory(|peer| {
+            let initialize = peer.receive().unwrap();
+            let capabilities = json!({ "tools": {} });
+            peer.reply(
+                &initialize,
+                json!({ "protocolVersion": "2025-03-26",
+                "capabilities": capabilities, "serverInfo": { "name": "x", "version": "1" } }),
+            );
+            while let Some(request) = peer.receive() {
+                if request.method() == "tools/call" {
+                    let ones = "1,".repeat(1024);
+                    let answer =
+                        json!({ "jsonrpc": "2.0", "id": request.id(), "result": said("late") });
+                    peer.send_text(format!("[{ones}{answer}]"));
+                    let ones = "1,".repeat(1023);
+                    let answer =
+                        json!({ "jsonrpc": "2.0", "id": request.id(), "result": said("in time") });
+                    peer.send_text(format!("[{ones}{answer}]"));
+                }
+            }
+        });
+        let client = Client::open(server.era(Era::Legacy)).unwrap();
+        assert_eq!(client.call_tool("x", json!({})).unwrap().text(), "in time");
+    });
+}
+
+#[test]
+fn a_server_that_asks_what_only_clients_ask_costs_no_connection() {
+    let server = Server::in_memory(|peer| {
+        let initialize = peer.receive().unwrap();
+        peer.reply(
+            &initialize,
+            json!({ "protocolVersion": "2025-11-25",
+            "capabilities": { "tools": {} }, "serverInfo": { "name": "x", "version": "1" } }),
+        );
+        while let Some(call) = peer.receive() {
+            if call.method() == "tools/call" {
+                for (id, method) in [(1, "initialize"), (2, "server/discover")] {
+                    peer.send(json!({ "jsonrpc": "2.0", "id": id, "method": method }));
+                    let answer = peer.receive().unwrap();
+                    assert_eq!(
+                        (answer.id(), &answer.0["error"]["code"]),
+                        (&json!(id), &json!(-32601))
+                    );
+                }
+                peer.reply(&call, said("done"));
+            }
+        }
+    });
+    let client = Client::open(server.era(Era::Legacy)).unwrap();
+    assert_eq!(client.call_tool("x", json!({})).unwrap().text(), "done");
 }

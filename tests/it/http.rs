@@ -11,11 +11,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use umcp::{CancelToken, Client, ErrorKind, Limits, RawJson, Server, Timeouts};
 
-use crate::calls::{said, soon};
+use crate::calls::said;
+use crate::common::{SHORT, soon};
 use crate::stdio::discovered;
-
-/// A clock that is to run out.
-const SHORT: Duration = Duration::from_millis(100);
 
 /// What came over a connection.
 struct Post {
@@ -49,10 +47,65 @@ enum Answer {
     Close,
     /// Nothing, until the client closes the connection.
     Silence,
+    /// A body in chunks. The connection is closed unless the body is brought to its end.
+    Chunked {
+        status: u16,
+        headers: String,
+        write: Box<dyn FnOnce(&mut Chunks) + Send>,
+    },
+}
+
+/// The body of an answer, as it is written.
+struct Chunks {
+    stream: TcpStream,
+    has_ended: bool,
+}
+
+impl Chunks {
+    /// Writes a chunk. Returns whether the client is still there.
+    fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        let bytes = bytes.as_ref();
+        let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
+        self.stream.write_all(&chunk).is_ok()
+    }
+
+    fn event(&mut self, message: &Value) {
+        self.send(event(message));
+    }
+
+    fn end(&mut self) {
+        self.has_ended = self.stream.write_all(b"0\r\n\r\n").is_ok();
+    }
+
+    /// Waits until the client closes the connection.
+    fn wait_for_client(&mut self) {
+        let _ = self.stream.read(&mut [0]);
+    }
 }
 
 fn http(status: u16, headers: &str, body: impl Into<String>) -> Answer {
     Answer::Http { status, headers: headers.to_owned(), body: body.into() }
+}
+
+/// An event stream that a function writes.
+fn stream(write: impl FnOnce(&mut Chunks) + Send + 'static) -> Answer {
+    let headers = "Content-Type: text/event-stream\r\n".to_owned();
+    Answer::Chunked { status: 200, headers, write: Box::new(write) }
+}
+
+fn event(message: &Value) -> String {
+    format!("data: {message}\n\n")
+}
+
+fn progress(post: &Post, progress: u64) -> Value {
+    let token = &post.body["params"]["_meta"]["progressToken"];
+    let params = json!({ "progressToken": token, "progress": progress });
+    json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": params })
+}
+
+fn log(data: &str) -> Value {
+    let params = json!({ "level": "info", "data": data });
+    json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": params })
 }
 
 fn response(post: &Post, result: &Value) -> Value {
@@ -121,6 +174,7 @@ fn serve(
 ) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut stream = stream;
+    stream.set_nodelay(true).ok()?;
     loop {
         let post = read(connection, &mut reader)?;
         let answer = respond(&post);
@@ -130,6 +184,17 @@ fn serve(
             Answer::Silence => return reader.read(&mut [0]).ok().map(drop),
             Answer::Http { status, headers, body } => (status, headers, body, false),
             Answer::ThenClose(body) => (200, String::new(), body.to_string(), true),
+            Answer::Chunked { status, headers, write } => {
+                let head =
+                    format!("HTTP/1.1 {status} X\r\n{headers}Transfer-Encoding: chunked\r\n\r\n");
+                stream.write_all(head.as_bytes()).ok()?;
+                let mut chunks = Chunks { stream: stream.try_clone().ok()?, has_ended: false };
+                write(&mut chunks);
+                match chunks.has_ended {
+                    true => continue,
+                    false => return Some(()),
+                }
+            }
         };
         let length = body.len();
         let head = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: {length}\r\n\r\n");
@@ -165,7 +230,7 @@ fn call(client: &Client) -> umcp::Result<String> {
     client.call_tool("x", json!({})).map(|result| result.text())
 }
 
-// HDR-1, HDR-2, HDR-3, HDR-4, HDR-5, HDR-7, HDR-8, HTTP-1, HTTP-2, HTTP-13
+// HDR-1, HDR-2, HDR-3, HDR-4, HDR-5, HDR-7, HDR-8, HTTP-1, HTTP-2, HTTP-13, HTTP-20
 #[test]
 fn every_message_is_a_post_whose_headers_mirror_it() {
     soon(|| {
@@ -273,6 +338,7 @@ fn a_connection_that_the_server_closed_between_calls_is_replaced() {
     });
 }
 
+// HTTP-17
 #[test]
 fn many_calls_at_once_have_a_connection_each_and_keep_to_the_limit() {
     soon(|| {
@@ -353,6 +419,7 @@ fn every_answer_that_is_no_result_is_an_error_of_its_kind() {
     });
 }
 
+// HTTP-19
 #[test]
 fn an_answer_for_another_request_ends_neither() {
     soon(|| {
@@ -381,6 +448,7 @@ fn an_answer_for_another_request_ends_neither() {
     });
 }
 
+// HTTP-22
 #[test]
 fn an_answer_that_is_too_large_is_an_error() {
     soon(|| {
@@ -425,7 +493,7 @@ fn an_opening_that_fails_says_why() {
     });
 }
 
-// HTTP-14, HTTP-15, CANCEL-2
+// HTTP-14, HTTP-15, HTTP-16, CANCEL-2
 #[test]
 fn leaving_a_call_closes_its_exchange_and_sends_nothing() {
     /// A way to leave a call, with the error's kind.
@@ -464,10 +532,22 @@ fn leaving_a_call_closes_its_exchange_and_sends_nothing() {
         Some(ErrorKind::Cancelled),
         Some(ErrorKind::Closed),
     ];
+    // Before the head of an answer, in the middle of an event, and while there is always more.
+    let waits: [fn() -> Answer; 3] = [
+        || Answer::Silence,
+        || {
+            stream(|chunks| {
+                chunks.send(": hello\n\ndata: {");
+                chunks.wait_for_client();
+            })
+        },
+        || stream(|chunks| while chunks.send(": still here\n\n") {}),
+    ];
     soon(move || {
-        for (number, (leave, kind)) in ways.into_iter().zip(kinds).enumerate() {
-            let endpoint = Endpoint::new(|post| match post.is("tools/call") {
-                true => Answer::Silence,
+        let ways = ways.into_iter().zip(kinds).enumerate();
+        for ((number, (leave, kind)), wait) in ways.flat_map(|way| waits.map(|wait| (way, wait))) {
+            let endpoint = Endpoint::new(move |post| match post.is("tools/call") {
+                true => wait(),
                 false => answer(post, &json!({ "tools": [] })),
             });
             let client = endpoint.open();
@@ -495,5 +575,383 @@ fn a_body_is_sent_as_the_caller_wrote_it() {
         let own = RawJson::from_string("{\n\"a\": 1\n}".to_owned()).unwrap();
         assert_eq!(client.call_tool("x", own).unwrap().text(), "done");
         assert_eq!(endpoint.posts.recv().unwrap().body["params"]["arguments"], json!({ "a": 1 }));
+    });
+}
+
+// HTTP-3, HTTP-5, PROG-2, LOG-2
+#[test]
+fn what_a_stream_says_before_the_reply_is_heard_when_it_is_said() {
+    soon(|| {
+        let (hear, heard) = mpsc::channel();
+        let heard = Arc::new(Mutex::new(heard));
+        let endpoint = Endpoint::new(move |post| {
+            let messages = [log("begins"), progress(post, 1), log("goes on"), progress(post, 2)];
+            let reply = response(post, &said("done"));
+            let heard = heard.clone();
+            stream(move |chunks| {
+                for message in messages {
+                    chunks.event(&message);
+                    // Nothing else is said until this has been heard.
+                    heard.lock().unwrap().recv().unwrap();
+                }
+                chunks.event(&reply);
+                chunks.end();
+            })
+        });
+        // Over a new connection and over an open one, waited for at once and later.
+        let client = endpoint.open();
+        for is_started in [false, true, false] {
+            let said = Mutex::new(Vec::new());
+            let listen = |what: String| {
+                said.lock().unwrap().push(what);
+                hear.send(()).unwrap();
+            };
+            let call = client
+                .tool("x")
+                .on_progress(|progress| listen(progress.progress.to_string()))
+                .on_log(|log| listen(log.data.as_str().unwrap().to_owned()));
+            let result = match is_started {
+                true => call.start().unwrap().wait(),
+                false => call.call(),
+            };
+            assert_eq!(result.unwrap().text(), "done");
+            assert_eq!(*said.lock().unwrap(), ["begins", "1", "goes on", "2"]);
+        }
+    });
+}
+
+// HTTP-2, HTTP-3, HTTP-4, HTTP-7, HTTP-8, HTTP-9, HTTP-10
+#[test]
+fn a_stream_is_read_however_it_is_written() {
+    soon(|| {
+        let (next, events) = mpsc::channel::<(&str, String)>();
+        let events = Mutex::new(events);
+        let endpoint = Endpoint::new(move |post| {
+            let (content_type, events) = events.lock().unwrap().recv().unwrap();
+            let events = events.replace("$ID", &post.body["id"].to_string());
+            let write = move |chunks: &mut Chunks| {
+                // In the middle of characters, of line ends and of the mark.
+                events.as_bytes().chunks(1).for_each(|byte| assert!(chunks.send(byte)));
+                chunks.end();
+            };
+            let headers = format!("Content-Type: {content_type}\r\n");
+            Answer::Chunked { status: 200, headers, write: Box::new(write) }
+        });
+        let client = endpoint.open();
+        let reply = r#"data: {"jsonrpc":"2.0","id":$ID,"result":{"content":[{"type":"text","text":"ü€😀"}]}}"#;
+        let in_lines = reply.replace(r#","result""#, "\n\ndata: ,\"result\"").replace("\n\n", "\n");
+        let plain = "text/event-stream";
+        for (content_type, text) in [
+            (plain, format!("{reply}\n\n")),
+            ("Text/Event-Stream; charset=utf-8", format!("{reply}\n\n")),
+            (plain, format!("\u{feff}{reply}\r\n\r\n")),
+            (plain, format!("{reply}\r\r")),
+            (plain, format!(": hello\n\n:\n{reply}\n: bye\n\n: bye\n\n")),
+            (plain, format!("id: 7\nretry: 1\ndata:\n\nid: 8\ndata\n\n{reply}\n\n")),
+            (plain, format!("event: message\nid: 9\n{reply}\n\n")),
+            (plain, format!("event: other\n{}\n\n{reply}\n\n", reply.replace("ü€😀", "wrong"))),
+            (plain, format!("{in_lines}\n\n")),
+            (plain, format!("data: not JSON\n\ndata: {{}}\n\n{reply}\n\n")),
+            // Which is not answered either.
+            (
+                plain,
+                format!("data: {}\n\n{reply}\n\n", r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#),
+            ),
+        ] {
+            next.send((content_type, text.clone())).unwrap();
+            assert_eq!(call(&client).unwrap(), "ü€😀", "{text}");
+            let post = endpoint.posts.recv().unwrap();
+            assert!(post.is("tools/call"), "{text}");
+            // Streams are read to their end.
+            assert_eq!((post.connection, post.header("last-event-id")), (0, None), "{text}");
+        }
+    });
+}
+
+/// A part of a gzip stream that is not compressed.
+fn stored(text: &str, is_last: bool) -> Vec<u8> {
+    let length = u16::try_from(text.len()).unwrap();
+    let lengths = [length.to_le_bytes(), (!length).to_le_bytes()].concat();
+    [&[u8::from(is_last)], lengths.as_slice(), text.as_bytes()].concat()
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let next = |crc: u32, _| (crc >> 1) ^ (0xedb8_8320 * (crc & 1));
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), next))
+}
+
+// HTTP-3
+#[test]
+fn a_compressed_stream_is_heard_when_it_is_said() {
+    soon(|| {
+        let (hear, heard) = mpsc::channel();
+        let heard = Arc::new(Mutex::new(heard));
+        let endpoint = Endpoint::new(move |post| {
+            assert!(post.header("accept-encoding").unwrap().contains("gzip"));
+            let parts = [event(&progress(post, 1)), event(&response(post, &said("done")))];
+            let heard = heard.clone();
+            let write = move |chunks: &mut Chunks| {
+                chunks.send([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
+                chunks.send(stored(&parts[0], false));
+                heard.lock().unwrap().recv().unwrap();
+                chunks.send(stored(&parts[1], true));
+                let whole = parts.concat();
+                let length = u32::try_from(whole.len()).unwrap();
+                chunks.send([crc32(whole.as_bytes()).to_le_bytes(), length.to_le_bytes()].concat());
+                chunks.end();
+            };
+            let headers = "Content-Type: text/event-stream\r\nContent-Encoding: gzip\r\n";
+            Answer::Chunked { status: 200, headers: headers.to_owned(), write: Box::new(write) }
+        });
+        let client = endpoint.open();
+        let call = client.tool("x").on_progress(|_| hear.send(()).unwrap());
+        assert_eq!(call.call().unwrap().text(), "done");
+    });
+}
+
+/// How a stream ends before the reply.
+type Cut = fn(&mut Chunks, &Value);
+
+// HTTP-11
+#[test]
+fn a_stream_that_ends_before_the_reply_loses_the_call_and_no_other() {
+    soon(|| {
+        let cuts: [Cut; 7] = [
+            |chunks, _| chunks.end(),
+            // The connection is closed.
+            |_, _| (),
+            |chunks, reply| assert!(chunks.send(&event(reply)[..20])),
+            // Not a chunk.
+            |chunks, reply| chunks.stream.write_all(event(reply).as_bytes()).unwrap(),
+            // No empty line: it is no event.
+            |chunks, reply| {
+                chunks.send(event(reply).trim_end());
+                chunks.end();
+            },
+            |chunks, _| {
+                chunks.event(&json!({ "jsonrpc": "2.0", "id": 999, "result": said("wrong") }));
+                chunks.end();
+            },
+            |chunks, _| {
+                chunks.send("data: nonsense\n\n");
+                chunks.end();
+            },
+        ];
+        for (number, cut) in cuts.into_iter().enumerate() {
+            let endpoint = Endpoint::new(move |post| match post.is("tools/call") {
+                true => {
+                    let (first, reply) = (progress(post, 1), response(post, &said("done")));
+                    stream(move |chunks| {
+                        chunks.event(&first);
+                        cut(chunks, &reply);
+                    })
+                }
+                false => answer(post, &json!({ "tools": [] })),
+            });
+            let client = endpoint.open();
+            let mut heard = 0;
+            let listening = client.tool("x").on_progress(|_| heard += 1).call().unwrap_err();
+            for error in [listening, call(&client).unwrap_err()] {
+                let (kind, ran) = (error.kind(), error.may_have_run());
+                assert_eq!((kind, ran), (ErrorKind::Disconnected, true), "{number}: {error}");
+                assert!(error.to_string().contains("broke before the reply"), "{error}");
+            }
+            assert_eq!(heard, 1, "{number}");
+            assert_eq!(client.list_tools().unwrap(), [], "{number}");
+            // Neither was sent again.
+            assert_eq!(endpoint.posts.try_iter().filter(|post| post.is("tools/call")).count(), 2);
+        }
+    });
+}
+
+// HTTP-8
+#[test]
+fn a_stream_without_end_ends_at_the_calls_clock() {
+    soon(|| {
+        let endpoint = Endpoint::new(|post| match post.is("tools/call") {
+            // What has no data is no message either.
+            true => stream(|chunks| while chunks.send(": still here\n\nid: 7\ndata:\n\n") {}),
+            false => answer(post, &json!({ "tools": [] })),
+        });
+        let client = endpoint.open();
+        // On the caller's thread, and twice on one of its own.
+        let errors = [
+            client.tool("x").timeout(SHORT).call().unwrap_err(),
+            client.tool("x").timeout(SHORT).on_progress(|_| ()).call().unwrap_err(),
+            client.tool("x").timeout(SHORT).start().unwrap().wait().unwrap_err(),
+        ];
+        for (number, error) in errors.into_iter().enumerate() {
+            assert!(error.is_timeout() && error.may_have_run(), "{number}: {error}");
+            assert_eq!(error.stray_line(), None, "{number}");
+        }
+        // One connection each.
+        let mut ended: Vec<_> = endpoint.ended.iter().take(3).collect();
+        ended.sort_unstable();
+        assert_eq!(ended, [0, 1, 2]);
+        assert_eq!(client.list_tools().unwrap(), []);
+        assert!(!client.close().left_behind);
+    });
+}
+
+#[test]
+fn a_listener_that_takes_its_time_does_not_cost_the_stream() {
+    soon(|| {
+        let (hear, heard) = mpsc::channel();
+        let heard = Arc::new(Mutex::new(heard));
+        let endpoint = Endpoint::new(move |post| {
+            let (first, reply) = (progress(post, 1), response(post, &said("done")));
+            let heard = heard.clone();
+            stream(move |chunks| {
+                chunks.event(&first);
+                heard.lock().unwrap().recv().unwrap();
+                chunks.event(&reply);
+                chunks.end();
+            })
+        });
+        let client = endpoint.open();
+        let call = client.tool("x").timeout(SHORT * 5).on_progress(|_| {
+            thread::sleep(SHORT * 6);
+            hear.send(()).unwrap();
+        });
+        assert_eq!(call.call().unwrap().text(), "done");
+    });
+}
+
+// HTTP-22
+#[test]
+fn an_event_that_is_too_large_costs_its_own_call() {
+    soon(|| {
+        let endpoint = Endpoint::new(|post| {
+            let is_long = post.body["params"]["name"] == "long";
+            let size = if is_long { 100_000 } else { 10 };
+            let result = said("x".repeat(size));
+            // What some servers do: the id comes last.
+            let id = &post.body["id"];
+            let reply = format!(r#"{{"result":{result},"jsonrpc":"2.0","id":{id}}}"#);
+            stream(move |chunks| {
+                chunks.event(&log(&"x".repeat(100_000)));
+                format!("data: {reply}\n\n").as_bytes().chunks(999).all(|piece| chunks.send(piece));
+                chunks.end();
+            })
+        });
+        let client =
+            Client::open(endpoint.server().limits(Limits::default().message(5_000))).unwrap();
+        assert!(endpoint.posts.recv().unwrap().is("server/discover"));
+        for _ in 0..2 {
+            // On the caller's thread, and on one of its own.
+            let errors = [
+                client.tool("long").call().unwrap_err(),
+                client.tool("long").on_log(|_| ()).call().unwrap_err(),
+            ];
+            for error in errors {
+                let (kind, ran) = (error.kind(), error.may_have_run());
+                assert_eq!((kind, ran), (ErrorKind::Limit, true), "{error}");
+            }
+            assert_eq!(client.call_tool("short", json!({})).unwrap().text(), "xxxxxxxxxx");
+        }
+        assert_eq!(endpoint.posts.recv().unwrap().connection, 0);
+        assert_eq!(endpoint.posts.recv().unwrap().connection, 0);
+    });
+}
+
+// HTTP-6
+#[test]
+fn what_follows_the_reply_is_nobodys() {
+    /// How a stream goes on, and whether its connection serves again.
+    type After = (fn(&mut Chunks), bool);
+    soon(|| {
+        let cases: [After; 5] = [
+            (|chunks| chunks.end(), true),
+            (
+                |chunks| {
+                    chunks.event(&json!({ "jsonrpc": "2.0", "id": 1, "result": said("late") }));
+                    chunks.event(&log("late"));
+                    chunks.end();
+                },
+                true,
+            ),
+            // It stays open, goes on for ever, or breaks.
+            (|chunks| chunks.wait_for_client(), false),
+            (|chunks| while chunks.send(": still here\n\n") {}, false),
+            (|_| (), false),
+        ];
+        for (number, (after, serves_again)) in cases.into_iter().enumerate() {
+            let endpoint = Endpoint::new(move |post| {
+                let reply = response(post, &said("done"));
+                stream(move |chunks| {
+                    chunks.event(&reply);
+                    after(chunks);
+                })
+            });
+            let (heard, hear) = mpsc::channel();
+            let builder = Client::builder().on_notification(move |_, _| heard.send(()).unwrap());
+            let client = builder.open(endpoint.server()).unwrap();
+            assert!(endpoint.posts.recv().unwrap().is("server/discover"));
+            for connection in 0..3 {
+                assert_eq!(call(&client).unwrap(), "done", "{number}");
+                let post = endpoint.posts.recv().unwrap();
+                let expected = if serves_again { 0 } else { connection };
+                assert_eq!(post.connection, expected, "{number}");
+                if !serves_again {
+                    assert_eq!(endpoint.ended.recv().unwrap(), connection, "{number}");
+                }
+            }
+            assert!(!client.close().left_behind, "{number}");
+            assert_eq!(hear.try_iter().count(), 0, "{number}");
+        }
+    });
+}
+
+// HTTP-3, HTTP-4
+#[test]
+fn an_answer_is_what_its_content_type_says() {
+    soon(|| {
+        for content_type in ["application/json", "text/html", "text/event-stream-2"] {
+            let endpoint = Endpoint::new(move |post| match post.is("tools/call") {
+                true => {
+                    let body = event(&response(post, &said("done")));
+                    http(200, &format!("Content-Type: {content_type}\r\n"), body)
+                }
+                false => answer(post, &json!({ "tools": [] })),
+            });
+            let client = endpoint.open();
+            let error = call(&client).unwrap_err();
+            let (kind, ran) = (error.kind(), error.may_have_run());
+            assert_eq!((kind, ran), (ErrorKind::Protocol, true), "{content_type}");
+            assert_eq!(client.list_tools().unwrap(), [], "{content_type}");
+        }
+    });
+}
+
+#[test]
+fn an_error_that_is_a_stream_is_not_waited_for() {
+    soon(|| {
+        let endpoint = Endpoint::new(|_| Answer::Chunked {
+            status: 500,
+            headers: "Content-Type: text/event-stream\r\n".to_owned(),
+            write: Box::new(Chunks::wait_for_client),
+        });
+        let error = call(&endpoint.open()).unwrap_err();
+        assert_eq!((error.kind(), error.may_have_run()), (ErrorKind::Unreachable, true), "{error}");
+        assert_eq!(endpoint.ended.recv().unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_stream_that_only_has_to_end_is_no_request_under_way() {
+    soon(|| {
+        let endpoint = Endpoint::new(|post| {
+            let reply = response(post, &said("done"));
+            stream(move |chunks| {
+                chunks.event(&reply);
+                chunks.wait_for_client();
+            })
+        });
+        let server = endpoint.server().limits(Limits::default().in_flight(1));
+        let client = Client::open(server).unwrap();
+        for _ in 0..3 {
+            assert_eq!(client.tool("x").start().unwrap().wait().unwrap().text(), "done");
+        }
+        assert!(!client.close().left_behind);
     });
 }

@@ -10,14 +10,19 @@
     clippy::indexing_slicing
 )]
 
+mod alone;
 mod calls;
 mod common;
 mod era;
 mod errors;
+mod faults;
 mod hostile;
 mod house;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(unix)]
+mod killed;
+mod logging;
 mod meta;
 mod methods;
 mod rpc;

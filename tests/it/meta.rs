@@ -7,7 +7,9 @@ use umcp::memory::Received;
 use umcp::protocol::Implementation;
 use umcp::{Client, CompletionReference, Era, ErrorKind, LoggingLevel, ProtocolVersion, Server};
 
-use crate::calls::{all_received, answering, said, soon, tools};
+use crate::calls::{all_received, answering, said, tools};
+use crate::common::soon;
+use crate::era::everything;
 
 const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 const INFO: &str = "io.modelcontextprotocol/clientInfo";
@@ -40,10 +42,6 @@ fn ask_everything(client: &Client) {
     client.set_log_level(LoggingLevel::Info).unwrap();
     client.request("example/x", json!({ "a": 1 })).call().unwrap();
     client.request("tasks/get", json!({ "taskId": "t" })).call().unwrap();
-}
-
-fn everything() -> Value {
-    json!({ "tools": {}, "resources": {}, "prompts": {}, "completions": {}, "logging": {} })
 }
 
 /// All that a client sends which asks for everything, the opening included.

@@ -2,22 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::ser::Error as _;
 use serde_json::{Value, json};
 use umcp::memory::{Received, Script};
 use umcp::protocol::{RawJson, ResourceContents};
-use umcp::{Client, CompletionReference, Era, ErrorKind, Limits, ProtocolVersion, Result, Server};
+use umcp::{
+    Client, CompletionReference, Era, ErrorKind, Limits, ProtocolVersion, Result, Server, Timeouts,
+};
 
-use crate::calls::{all_received, answering, said, soon, tools};
+use crate::calls::{all_received, answering, said, tools};
+use crate::common::{ERAS, soon};
+use crate::era::everything;
 use crate::stdio::piped;
-
-const ERAS: [Era; 2] = [Era::Modern, Era::Legacy];
-
-fn everything() -> Value {
-    json!({ "tools": {}, "resources": {}, "prompts": {}, "completions": {}, "logging": {} })
-}
 
 fn open(server: &Script) -> Client {
     Client::open(server.server()).unwrap()
@@ -679,6 +678,7 @@ fn more_than_a_hundred_completions_are_cut() {
     });
 }
 
+// STDIO-30
 #[test]
 fn a_ping_is_what_the_era_has_for_it() {
     soon(|| {
@@ -696,7 +696,31 @@ fn a_ping_is_what_the_era_has_for_it() {
     });
 }
 
-// META-16
+// STDIO-30: a server that is silent about it is not well; nobody pings it but the caller.
+#[test]
+fn a_ping_without_an_answer_is_a_failure() {
+    soon(|| {
+        for (era, method) in [(Era::Legacy, "ping"), (Era::Modern, "server/discover")] {
+            let (server, received) = answering(era, tools(), |wire, message| {
+                if message.method() == "tools/call" {
+                    wire.reply(message, said("done"));
+                }
+            });
+            let server = server.timeouts(Timeouts::default().request(Duration::from_millis(50)));
+            let client = Client::open(server).unwrap();
+            let call = || client.tool("x").timeout(Duration::MAX).call().map(drop).unwrap();
+            call();
+            assert!(client.ping().unwrap_err().is_timeout());
+            // The connection is the caller's to give up.
+            call();
+            let received = all_received(&client, &received);
+            let methods: Vec<&str> = received.iter().map(Received::method).collect();
+            assert_eq!(methods, ["tools/call", method, "notifications/cancelled", "tools/call"]);
+        }
+    });
+}
+
+// META-16, LOG-1, LOG-4
 #[test]
 fn the_log_level_is_set_as_the_era_does() {
     soon(|| {

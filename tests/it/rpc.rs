@@ -14,14 +14,9 @@ use umcp::{
     Server, Timeouts,
 };
 
-use crate::calls::{Wire, all_received, answering, played, said, soon, tools};
-use crate::common::example_client;
+use crate::calls::{Wire, all_received, answering, played, said, tools};
+use crate::common::{ERAS, FOREVER, example_client, soon};
 use crate::era::{self, CALLS, everything, methods, speaking};
-
-const ERAS: [Era; 2] = [Era::Modern, Era::Legacy];
-
-/// What no test waits for.
-const FOREVER: Duration = Duration::from_secs(3600);
 
 /// Whether the message is an answer, to a request of the server's.
 fn is_response(message: &Received) -> bool {

@@ -3,20 +3,35 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every MUST and MUST NOT of the sections that this version of umcp implements.
+/// Every MUST and MUST NOT of the sections that this version of umcp implements; of the probe, the
+/// remembered era, stdio and logging also what is recommended or allowed.
+#[rustfmt::skip]
 const REQUIRED: &[&str] = &[
     // Eras and versions
-    "ERA-4", "ERA-14", "ERA-15", "ERA-16", "ERA-45", "ERA-46", "ERA-48", "ERA-49", "ERA-52",
-    "ERA-53", "ERA-56", // JSON-RPC
+    "ERA-4", "ERA-12", "ERA-14", "ERA-15", "ERA-16", "ERA-17", "ERA-18", "ERA-19", "ERA-20",
+    "ERA-21", "ERA-22", "ERA-23", "ERA-39", "ERA-40", "ERA-41", "ERA-42", "ERA-44", "ERA-45",
+    "ERA-46", "ERA-48", "ERA-49", "ERA-52", "ERA-53", "ERA-56",
+    // JSON-RPC
     "RPC-1", "RPC-2", "RPC-3", "RPC-4", "RPC-5", "RPC-8", "RPC-11", "RPC-12", "RPC-15", "RPC-19",
     "RPC-20", "RPC-21", "RPC-24", "RPC-31", "RPC-32", "RPC-33", "RPC-35", "RPC-37", "RPC-38",
-    "RPC-44", // Per-request metadata
+    "RPC-44",
+    // Per-request metadata
     "META-1", "META-4", "META-9", "META-10", "META-12", "META-13", "META-16",
     // stdio
-    "STDIO-17", "STDIO-19", "STDIO-20", "STDIO-25", "STDIO-28", // Methods
+    "STDIO-1", "STDIO-2", "STDIO-3", "STDIO-5", "STDIO-6", "STDIO-7", "STDIO-8", "STDIO-9",
+    "STDIO-10", "STDIO-11", "STDIO-12", "STDIO-14", "STDIO-15", "STDIO-16", "STDIO-17",
+    "STDIO-19", "STDIO-20", "STDIO-22", "STDIO-23", "STDIO-24", "STDIO-25", "STDIO-26",
+    "STDIO-27", "STDIO-28", "STDIO-30",
+    // Streamable HTTP
+    "HTTP-1", "HTTP-2", "HTTP-3", "HTTP-4", "HTTP-5", "HTTP-6", "HTTP-7", "HTTP-8", "HTTP-9",
+    "HTTP-10", "HTTP-11", "HTTP-13", "HTTP-14", "HTTP-15", "HTTP-16", "HTTP-17", "HTTP-19",
+    "HTTP-20", "HTTP-22",
+    // Methods
     "METH-1", "METH-4", "METH-5", "METH-7", "TOOL-1", "PROM-2", "COMP-4",
     // Cancellation and progress
     "CANCEL-2", "CANCEL-4", "CANCEL-5", "CANCEL-6", "CANCEL-7", "PROG-1", "PROG-5",
+    // Logging
+    "LOG-1", "LOG-4", "LOG-6", "LOG-7", "LOG-8",
 ];
 
 fn package() -> &'static Path {

@@ -1,18 +1,17 @@
 //! Lines over byte streams, and servers that are processes.
 
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use umcp::{ByteStream, Client, Era, ErrorKind, Limits, Server};
+use umcp::{Client, Era, ErrorKind, Limits, LoggingLevel, Server};
 
-use crate::calls::{all_received, answering, played, said, soon, tools};
-use crate::common::{example_client, example_server};
-
-/// A clock that is to run out.
-const SHORT: Duration = Duration::from_millis(100);
+use crate::calls::{all_received, answering, played, said, tools};
+use crate::common::{SHORT, echo, example_client, example_server, over_pipes, soon};
 
 /// The server's end of two pipes.
 pub struct Raw {
@@ -67,15 +66,9 @@ fn reply(request: &str, result: &Value) -> String {
 /// A server at the other end of two pipes, and the lines that it reads.
 pub fn piped(serve: impl Fn(Raw) + Send + Sync + 'static) -> (Server, Receiver<String>) {
     let (seen, lines) = mpsc::channel();
-    let serve = std::sync::Arc::new(serve);
-    let server = Server::stream(move || {
-        let (client_reader, writer) = std::io::pipe()?;
-        let (reader, client_writer) = std::io::pipe()?;
-        let raw = Raw { reader: BufReader::new(reader), writer, seen: seen.clone() };
-        let serve = serve.clone();
-        // It ends when the client closes its end.
-        thread::spawn(move || serve(raw));
-        Ok(ByteStream::new(client_reader, client_writer))
+    let server = over_pipes(move |reader, writer| {
+        serve(Raw { reader, writer, seen: seen.clone() });
+        None
     });
     (server, lines)
 }
@@ -309,9 +302,6 @@ fn reading_goes_on_while_the_server_does_not_read() {
 fn a_server_outlives_the_thread_that_started_it() {
     soon(|| {
         let client = thread::spawn(|| example_client("modern")).join().unwrap();
-        let echo = |client: &Client, text: &str| {
-            client.call_tool("echo", json!({ "message": text })).unwrap().text()
-        };
         thread::scope(|scope| {
             for text in ["a", "b", "c", "d"] {
                 let client = client.clone();
@@ -335,106 +325,166 @@ fn a_program_that_does_not_exist_is_unreachable() {
     });
 }
 
+/// A server of an era over lines, that may log. What it does about a call is up to a function,
+/// which ends the connection with `None`.
+fn in_era(raw: &mut Raw, era: Era, call: impl Fn(&mut Raw, &Value) -> Option<()>) -> Option<()> {
+    let capabilities = json!({ "tools": {}, "logging": {} });
+    loop {
+        let line = raw.read()?;
+        let message: Value = serde_json::from_str(&line).unwrap();
+        let result = match (message["method"].as_str().unwrap_or_default(), era) {
+            ("server/discover", Era::Modern) => discovered(&capabilities),
+            ("server/discover", _) => {
+                raw.write(refusal(&message, -32601, "no such method") + "\n");
+                continue;
+            }
+            ("initialize", _) => json!({ "protocolVersion": message["params"]["protocolVersion"],
+                "capabilities": capabilities, "serverInfo": { "name": "x", "version": "1" } }),
+            ("logging/setLevel", _) => json!({}),
+            ("tools/call", _) => {
+                call(raw, &message)?;
+                continue;
+            }
+            _ => continue,
+        };
+        raw.write(reply(&line, &result) + "\n");
+    }
+}
+
+/// An error about the request.
+fn refusal(request: &Value, code: i64, message: &str) -> String {
+    let error = json!({ "code": code, "message": message });
+    json!({ "jsonrpc": "2.0", "id": request["id"], "error": error }).to_string()
+}
+
+/// What each line asks for.
+fn methods(lines: &[Value]) -> Vec<&str> {
+    lines.iter().map(|line| line["method"].as_str().unwrap_or_default()).collect()
+}
+
+fn parsed(lines: impl Iterator<Item = String>) -> Vec<Value> {
+    lines.map(|line| serde_json::from_str(&line).unwrap()).collect()
+}
+
+const OPENING: [&str; 3] = ["server/discover", "initialize", "notifications/initialized"];
+
+fn opening(era: Era) -> &'static [&'static str] {
+    if era == Era::Modern { &OPENING[..1] } else { &OPENING }
+}
+
+// STDIO-16, STDIO-20: a socket or the like has all that stdio has, but for the process.
+#[test]
+fn a_byte_stream_has_the_messages_of_either_era() {
+    soon(|| {
+        for era in [Era::Modern, Era::Legacy] {
+            let (server, lines) = piped(move |mut raw| {
+                in_era(&mut raw, era, |raw, call| {
+                    let done =
+                        json!({ "jsonrpc": "2.0", "id": call["id"], "result": said("done") });
+                    if call["params"]["name"] == "x" {
+                        raw.write(format!("{done}\n"));
+                    }
+                    Some(())
+                });
+            });
+            let client = Client::open(server).unwrap();
+            assert_eq!(call(&client), "done");
+            let left = client.tool("left").start().unwrap();
+            let is_it = |line: &String| line.contains(r#""left""#);
+            let mut before: Vec<String> = Vec::new();
+            while !before.last().is_some_and(is_it) {
+                before.push(lines.recv().unwrap());
+            }
+            left.cancel();
+            drop(client);
+            let lines = parsed(before.into_iter().chain(lines.iter()));
+            let calls = ["tools/call", "tools/call", "notifications/cancelled"];
+            assert_eq!(methods(&lines), [opening(era), &calls].concat(), "{era}");
+            let [.., left, cancelled] = &lines[..] else { panic!() };
+            assert_eq!(cancelled["params"]["requestId"], left["id"], "{era}");
+            for line in &lines[1..lines.len() - 1] {
+                let says = line.to_string().contains("io.modelcontextprotocol/protocolVersion");
+                assert_eq!(says, era == Era::Modern, "{line}");
+            }
+        }
+    });
+}
+
+// STDIO-23, STDIO-24, STDIO-26, STDIO-29: a client's server stays ended, nothing that was lost is
+// sent again, and another client begins from the beginning.
+#[test]
+fn a_server_that_has_ended_is_opened_anew_and_sent_nothing_again() {
+    soon(|| {
+        for era in [Era::Modern, Era::Legacy] {
+            let connections = Arc::new(AtomicUsize::new(0));
+            let count = connections.clone();
+            let (server, lines) = piped(move |mut raw| {
+                let nth = count.fetch_add(1, Ordering::SeqCst);
+                in_era(&mut raw, era, |raw, call| {
+                    let done =
+                        json!({ "jsonrpc": "2.0", "id": call["id"], "result": said("done") });
+                    (nth > 0).then(|| raw.write(format!("{done}\n")))
+                });
+            });
+            let client = Client::open(server.clone()).unwrap();
+            client.set_log_level(LoggingLevel::Debug).unwrap();
+            for has_ended in [false, true] {
+                let error = client.call_tool("lost", json!({})).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Disconnected, "{error}");
+                assert_eq!(error.may_have_run(), !has_ended);
+            }
+            assert_eq!(connections.load(Ordering::SeqCst), 1);
+            client.close();
+            let before = parsed(lines.try_iter());
+            assert_eq!(before.last().unwrap()["params"]["name"], "lost");
+
+            let client = Client::open(server).unwrap();
+            assert_eq!(call(&client), "done");
+            let after = parsed(lines.try_iter());
+            assert_eq!(methods(&after), [opening(era), &["tools/call"]].concat(), "{era}");
+            assert!(!after.last().unwrap().to_string().contains("logLevel"), "{after:?}");
+        }
+    });
+}
+
+// STDIO-10: whatever a server says about credentials, it was given them with its environment.
+#[test]
+fn nothing_is_authorized_over_stdio() {
+    soon(|| {
+        for era in [Era::Modern, Era::Legacy] {
+            let (server, lines) = piped(move |mut raw| {
+                in_era(&mut raw, era, |raw, call| {
+                    let text = "401 Unauthorized; WWW-Authenticate: Bearer resource_metadata=\
+                        \"https://127.0.0.1/.well-known/oauth-protected-resource\"";
+                    raw.write(refusal(call, 401, text) + "\n");
+                    Some(())
+                });
+            });
+            let client = Client::open(server).unwrap();
+            let error = client.call_tool("x", json!({})).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Rpc, "{error}");
+            drop(client);
+            let lines = parsed(lines.iter());
+            assert_eq!(methods(&lines), [opening(era), &["tools/call"]].concat(), "{era}");
+        }
+    });
+}
+
 #[cfg(unix)]
 mod unix {
-    use std::env;
-    use std::fs::{self, File};
-    use std::io::Read;
+    use std::fs;
     use std::os::unix::process::ExitStatusExt;
-    use std::path::{Path, PathBuf};
-    use std::process::{self, Command};
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::path::Path;
     use std::time::Instant;
 
     use umcp::Timeouts;
 
     use super::*;
-    use crate::common::example;
-
-    /// A directory that is removed at the end.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new() -> Self {
-            static NEXT: AtomicUsize = AtomicUsize::new(0);
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let path = env::temp_dir().join(format!("umcp-test-{}-{number}", process::id()));
-            fs::create_dir(&path).unwrap();
-            Self(path.canonicalize().unwrap())
-        }
-
-        fn path(&self, name: &str) -> PathBuf {
-            self.0.join(name)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    /// A FIFO that ends when the last process that holds it open has ended.
-    struct Lifeline {
-        folder: Folder,
-        cut: Receiver<()>,
-    }
-
-    impl Lifeline {
-        fn new() -> Self {
-            let folder = Folder::new();
-            let path = folder.path("lifeline");
-            assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
-            let (end, cut) = mpsc::channel();
-            thread::spawn(move || {
-                // Opens when a process opens the other end.
-                File::open(path).unwrap().read_to_end(&mut Vec::new()).unwrap();
-                end.send(()).unwrap();
-            });
-            Self { folder, cut }
-        }
-
-        fn path(&self) -> PathBuf {
-            self.folder.path("lifeline")
-        }
-
-        fn assert_whole(&self) {
-            assert!(self.cut.try_recv().is_err(), "the process has ended");
-        }
-
-        fn wait_for_cut(&self) {
-            self.cut.recv().unwrap();
-        }
-    }
-
-    /// A shell script as a server: `$0` is the example server, `$1` a path of the test's.
-    fn script(text: &str, path: &Path) -> Server {
-        let server = Server::command("sh").args(["-c", text]).arg(example("basic_client"));
-        server.arg(path).name("script").era(Era::Modern)
-    }
+    use crate::alone::alone_with;
+    use crate::common::{FOREVER, Folder, Lifeline, at_once, script};
 
     fn quick() -> Timeouts {
         Timeouts::default().close_grace(SHORT).kill_grace(SHORT)
-    }
-
-    fn echo(client: &Client, text: &str) -> String {
-        client.call_tool("echo", json!({ "message": text })).unwrap().text()
-    }
-
-    /// Runs the rest of a test in a process of its own, with these variables only: returns whether
-    /// this is that process.
-    fn alone(test: &str, variables: &[(&str, &str)]) -> bool {
-        const ALONE: &str = "UMCP_TEST_ALONE";
-        if env::var(ALONE).is_ok_and(|name| name == test) {
-            return true;
-        }
-        let mut command = Command::new(env::current_exe().unwrap());
-        command.args([&format!("stdio::unix::{test}"), "--exact", "--test-threads=1"]);
-        let command = command.env_clear().env(ALONE, test).env("PATH", env::var("PATH").unwrap());
-        let output = command.envs(variables.iter().copied()).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.contains("1 passed"), "{said}");
-        false
     }
 
     fn variables_of(server: Server) -> Vec<String> {
@@ -455,11 +505,9 @@ mod unix {
             ("LD_PRELOAD_", "x"),
             ("LANG", "() { :; }"),
         ];
-        let name = "a_server_sees_the_variables_that_programs_need_and_those_it_is_given";
-        if !alone(name, &variables) {
-            return;
-        }
-        soon(|| {
+        let name =
+            "stdio::unix::a_server_sees_the_variables_that_programs_need_and_those_it_is_given";
+        alone_with(name, &variables, || {
             let server = || example_server("modern");
             let usual = ["HOME", "LC_ALL", "PATH", "XDG_RUNTIME_DIR", "https_proxy"];
             assert_eq!(variables_of(server()), usual);
@@ -500,13 +548,13 @@ mod unix {
     fn a_process_reads_lines_of_json_and_nothing_else() {
         soon(|| {
             let folder = Folder::new();
-            let log = folder.path("log");
-            let client = Client::open(script(r#"tee "$1" | "$0" --serve modern"#, &log)).unwrap();
+            let text = r#"tee "$1/log" | "$0" --serve modern"#;
+            let client = Client::open(script(text, &folder.0)).unwrap();
             assert_eq!(echo(&client, "a\nb"), "a\nb");
             let _ = client.tool("slow").arg("seconds", 60).timeout(SHORT).call().unwrap_err();
             assert_eq!(echo(&client, "c"), "c");
             client.close();
-            let text = fs::read_to_string(log).unwrap();
+            let text = folder.read("log");
             assert!(text.ends_with("}\n"));
             let methods: Vec<Value> = text
                 .lines()
@@ -575,10 +623,11 @@ mod unix {
     #[test]
     fn a_server_that_closes_its_stdout_and_lives_on_has_ended_too() {
         soon(|| {
-            let lifeline = Lifeline::new();
-            let text = r#"exec 3>"$1"; head -n 1 | "$0" --serve modern
+            let folder = Folder::new();
+            let lifeline = Lifeline::new(&folder, "lifeline");
+            let text = r#"exec 3>"$1/lifeline"; head -n 1 | "$0" --serve modern
                 IFS= read -r line; exec >&-; sleep 1000"#;
-            let client = Client::open(script(text, &lifeline.path()).timeouts(quick())).unwrap();
+            let client = Client::open(script(text, &folder.0).timeouts(quick())).unwrap();
             let error = client.call_tool("x", json!({})).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Disconnected, "{error}");
             assert_eq!(error.exit_status(), None);
@@ -595,39 +644,46 @@ mod unix {
         const KILL: i32 = 9;
         soon(|| {
             // What it does at the end of its stdin, its exit code and signal, and what it noted.
-            for (text, code, signal, noted) in [
-                (r#""$0" --serve modern; echo end >"$2""#, Some(0), None, "end\n"),
-                (r#""$0" --serve modern; echo end >"$2"; sleep 1000"#, None, Some(TERM), "end\n"),
+            let cases = [
+                (r#""$0" --serve modern; echo end >"$1/notes""#, Some(0), None, "end\n"),
                 (
-                    r#"trap 'echo told >>"$2"; exit 5' TERM
-                    "$0" --serve modern; echo end >"$2"; sleep 1000"#,
+                    r#""$0" --serve modern; echo end >"$1/notes"; sleep 1000"#,
+                    None,
+                    Some(TERM),
+                    "end\n",
+                ),
+                (
+                    r#"trap 'echo told >>"$1/notes"; exit 5' TERM
+                    "$0" --serve modern; echo end >"$1/notes"; sleep 1000"#,
                     Some(5),
                     None,
                     "end\ntold\n",
                 ),
                 (
-                    r#"trap '' TERM; "$0" --serve modern; echo end >"$2"; sleep 1000"#,
+                    r#"trap '' TERM; "$0" --serve modern; echo end >"$1/notes"; sleep 1000"#,
                     None,
                     Some(KILL),
                     "end\n",
                 ),
-            ] {
-                let lifeline = Lifeline::new();
-                let notes = lifeline.folder.path("notes");
-                let server = script(&format!("exec 3>\"$1\"; {text}"), &lifeline.path());
+            ];
+            at_once(cases, |(text, code, signal, noted)| {
+                let folder = Folder::new();
+                let lifeline = Lifeline::new(&folder, "lifeline");
+                let server = script(&format!("exec 3>\"$1/lifeline\"; {text}"), &folder.0);
                 let forced = noted != "end\n" || signal.is_some();
-                // Long enough for what it does by itself; what ends the test is the signal.
-                let graces = Timeouts::default().kill_grace(Duration::from_millis(500));
-                let server = server.arg(&notes).timeouts(graces);
+                // Long enough for what it does by itself, and no longer where it does nothing more.
+                let grace = |ends| if ends { FOREVER } else { Duration::from_millis(500) };
+                let graces = Timeouts::default().close_grace(grace(!forced));
+                let server = server.timeouts(graces.kill_grace(grace(signal != Some(KILL))));
                 let client = Client::open(server).unwrap();
                 assert_eq!(echo(&client, "a"), "a");
                 let report = client.close();
                 let status = report.exit_status.unwrap();
                 assert_eq!((status.code(), status.signal()), (code, signal), "{text}");
                 assert_eq!((report.forced, report.left_behind), (forced, false), "{text}");
-                assert_eq!(fs::read_to_string(notes).unwrap(), noted, "{text}");
+                assert_eq!(folder.read("notes"), noted, "{text}");
                 lifeline.wait_for_cut();
-            }
+            });
         });
     }
 
@@ -641,9 +697,10 @@ mod unix {
                 (r#""$0" --serve modern; exec sleep 1000"#, true),
                 (r#"head -n 1 | "$0" --serve modern; exit 0"#, false),
             ] {
-                let lifeline = Lifeline::new();
-                let text = format!("exec 3>\"$1\"; sleep 1000 & exec 3>&-; {text}");
-                let server = script(&text, &lifeline.path()).timeouts(quick());
+                let folder = Folder::new();
+                let lifeline = Lifeline::new(&folder, "lifeline");
+                let text = format!("exec 3>\"$1/lifeline\"; sleep 1000 & exec 3>&-; {text}");
+                let server = script(&text, &folder.0).timeouts(quick());
                 let client = Client::open(server).unwrap();
                 if calls {
                     assert_eq!(echo(&client, "a"), "a");
@@ -659,9 +716,10 @@ mod unix {
     #[test]
     fn dropping_the_last_clone_ends_the_process() {
         soon(|| {
-            let lifeline = Lifeline::new();
-            let text = r#"exec 3>"$1"; exec "$0" --serve modern"#;
-            let client = Client::open(script(text, &lifeline.path())).unwrap();
+            let folder = Folder::new();
+            let lifeline = Lifeline::new(&folder, "lifeline");
+            let text = r#"exec 3>"$1/lifeline"; exec "$0" --serve modern"#;
+            let client = Client::open(script(text, &folder.0)).unwrap();
             let clone = client.clone();
             drop(client);
             assert_eq!(echo(&clone, "a"), "a");
@@ -674,8 +732,9 @@ mod unix {
     #[test]
     fn an_opening_that_fails_leaves_no_process() {
         soon(|| {
-            let lifeline = Lifeline::new();
-            let server = script(r#"exec 3>"$1"; sleep 1000"#, &lifeline.path());
+            let folder = Folder::new();
+            let lifeline = Lifeline::new(&folder, "lifeline");
+            let server = script(r#"exec 3>"$1/lifeline"; sleep 1000"#, &folder.0);
             let server = server.timeouts(quick().patience(SHORT));
             assert_eq!(Client::open(server).unwrap_err().kind(), ErrorKind::Protocol);
             lifeline.wait_for_cut();
@@ -711,33 +770,25 @@ mod unix {
         });
     }
 
-    /// The threads and descriptors of this process.
-    #[cfg(target_os = "linux")]
-    fn holdings() -> [usize; 2] {
-        ["task", "fd"].map(|what| fs::read_dir(format!("/proc/self/{what}")).unwrap().count())
-    }
-
     #[cfg(target_os = "linux")]
     #[test]
     fn clients_that_come_and_go_leave_nothing_behind() {
-        if !alone("clients_that_come_and_go_leave_nothing_behind", &[]) {
-            return;
-        }
-        soon(|| {
-            let before = holdings();
+        use crate::alone::{Holdings, leaves_nothing};
+
+        leaves_nothing("stdio::unix::clients_that_come_and_go_leave_nothing_behind", || {
+            let before = Holdings::now();
             for round in 0..50 {
                 let listening = Client::builder().on_notification(|_, _| ());
                 let client = listening.open(example_server("both")).unwrap();
                 let call = client.tool("countdown").arg("steps", 3);
                 let call = call.log_level(umcp::LoggingLevel::Debug);
                 assert_eq!(call.call().unwrap().text(), "counted 3 steps");
-                assert_ne!(holdings(), before);
+                assert_ne!(Holdings::now(), before);
                 match round % 3 {
                     0 => drop(client),
                     _ => assert!(!client.close().left_behind),
                 }
             }
-            assert_eq!(holdings(), before);
         });
     }
 }

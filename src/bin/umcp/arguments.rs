@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use serde_json::error::Category;
 use umcp::RawJson;
 
 use crate::failure::Failure;
@@ -61,8 +62,7 @@ impl Argument {
         if !is_json {
             return Ok(new(Given::Text(text)));
         }
-        let json =
-            RawJson::from_string(text).map_err(|error| wrong(format!("no JSON: {error}")))?;
+        let json = RawJson::from_string(text).map_err(|error| wrong(no_json(&error)))?;
         Ok(new(Given::Json(json)))
     }
 
@@ -92,20 +92,41 @@ impl Argument {
 /// The object that `--args` gives: JSON, or `-` for stdin.
 pub(crate) fn base(args: Option<&str>) -> Result<Members, Failure> {
     let wrong = |why: &dyn fmt::Display| Failure::usage(format_args!("`--args`: {why}"));
-    let members = match args {
+    let text = match args {
         None => return Ok(Members::default()),
-        Some("-") => {
-            let mut text = String::new();
-            io::stdin().read_to_string(&mut text).map_err(|error| wrong(&error))?;
-            serde_json::from_str::<Members>(&text)
-        }
-        Some(text) => serde_json::from_str(text),
+        Some("-") => io::read_to_string(io::stdin()).map_err(|error| wrong(&error))?,
+        Some(text) => text.to_owned(),
     };
-    let members = members.map_err(|error| wrong(&error))?;
+    let json = RawJson::from_string(text).map_err(|error| wrong(&no_json(&error)))?;
+    let members: Members = json.parse().map_err(|error| match kind(&json) {
+        "an object" => wrong(&no_json(&error)),
+        kind => wrong(&format_args!("it is {kind}, not an object such as {{\"key\": 1}}")),
+    })?;
     match members.duplicate() {
         Some(name) => Err(wrong(&format_args!("`{name}` is given twice"))),
         None => Ok(members),
     }
+}
+
+fn kind(json: &RawJson) -> &'static str {
+    match json.get().trim_start().bytes().next() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+/// What is wrong with it, and where: `no JSON: expected value at line 1, column 5`.
+fn no_json(error: &serde_json::Error) -> String {
+    let (line, column, text) = (error.line(), error.column(), error.to_string());
+    let what = match error.classify() {
+        Category::Eof => "it ends too early",
+        _ => text.split(" at line ").next().unwrap_or_default(),
+    };
+    format!("no JSON: {what} (line {line}, column {column})")
 }
 
 /// The members of a JSON object, in their order and with their own spelling.
@@ -115,6 +136,10 @@ pub(crate) struct Members(Vec<(String, RawJson)>);
 impl Members {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(String, RawJson)> {
         self.0.iter()
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.iter().any(|(known, _)| known == name)
     }
 
     /// Adds a member, or replaces it.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use umcp::{Era, ProtocolVersion, Server, Timeouts};
+use clap_complete::Shell;
+use umcp::{Era, LoggingLevel, ProtocolVersion, Server, Timeouts};
 
 use crate::failure::Failure;
 
@@ -26,11 +27,40 @@ Arguments:
   key:=json      JSON as it is
   key=@file      the text of a file; key=@@text begins with an @
   key:=@file     the JSON of a file
+What is given as JSON alone (--args, key:=json) is sent as it is, without asking for the schema.
 
 Examples:
   umcp call add a=2 b=3 -- my-server
+  umcp call screenshot --output page.png -- my-server
   umcp call search query=@question.txt filters:='{\"year\":2026}' --url https://example.com/mcp
   jq .arguments request.json | umcp call search --args - query=cats -- my-server";
+
+const READ_HELP: &str = "\
+Examples:
+  umcp read file:///notes.txt -- my-server
+  umcp read file:///logo.png --output logo.png -- my-server
+  umcp read file:///pictures --output pictures/ -- my-server
+
+Without --output a pipe gets text and bytes exactly as they are: umcp read URI -- my-server > file";
+
+const WATCH_HELP: &str = "\
+Ends when the server does (exit status 4), when nobody reads its output any more, or with Ctrl-C.
+
+Of a legacy server this shows log messages, changed lists and whatever else it says. A modern one
+(since 2026-07-28) says nothing unasked: this subscribes to changes of its lists. Its log messages
+and progress belong to calls: `umcp call --log-level info` shows them.
+
+Examples:
+  umcp watch -- my-server
+  umcp watch --log-level debug --json -- my-server | jq -r .params.data";
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  umcp completions bash > ~/.local/share/bash-completion/completions/umcp
+  umcp completions zsh > ~/.zfunc/_umcp
+  umcp completions fish > ~/.config/fish/completions/umcp.fish
+  umcp completions elvish >> ~/.config/elvish/rc.elv
+  umcp completions powershell >> $PROFILE";
 
 const COMPLETE_HELP: &str = "\
 Examples:
@@ -76,14 +106,25 @@ pub(crate) enum Verb {
         /// All arguments as a JSON object (- for stdin); key=value replaces what stands there
         #[arg(long, value_name = "JSON")]
         args: Option<String>,
+        /// Write the result's content to this file, or to files in this directory (- for stdout).
+        /// Text beside one image or the like is printed
+        #[arg(short, long, value_name = "PATH", conflicts_with = "json")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        meanwhile: Meanwhile,
         #[command(flatten)]
         target: Target,
     },
     /// Read a resource: its text or bytes as they are
-    #[command(after_help = "Example:\n  umcp read file:///logo.png -- my-server > logo.png")]
+    #[command(after_help = READ_HELP)]
     Read {
         /// The resource's URI
         uri: String,
+        /// Write the contents to this file, or to files in this directory (- for stdout)
+        #[arg(short, long, value_name = "PATH", conflicts_with = "json")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        meanwhile: Meanwhile,
         #[command(flatten)]
         target: Target,
     },
@@ -95,6 +136,8 @@ pub(crate) enum Verb {
         /// Its arguments: key=value, key=@file
         #[arg(value_name = "KEY=VALUE")]
         arguments: Vec<String>,
+        #[command(flatten)]
+        meanwhile: Meanwhile,
         #[command(flatten)]
         target: Target,
     },
@@ -115,6 +158,36 @@ pub(crate) enum Verb {
     /// Ask for a sign of life, and say how long it took
     #[command(after_help = "Example:\n  umcp ping --timeout 2s --url http://localhost:3000/mcp")]
     Ping(Target),
+    /// Stay connected, and print what the server says unasked, a line each
+    #[command(after_help = WATCH_HELP)]
+    Watch {
+        /// Ask for log messages of this level and above
+        #[arg(long, visible_alias = "level", value_name = "LEVEL", default_value = "info",
+            value_parser = level())]
+        log_level: LoggingLevel,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Print what makes a shell complete this command's options
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// What a verb shows on stderr while it waits.
+#[derive(Args)]
+pub(crate) struct Meanwhile {
+    /// Show progress also if stderr is no terminal, a line for each step
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) progress: bool,
+    /// Show no progress
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Show the server's log messages of this level and above
+    #[arg(long, value_name = "LEVEL", value_parser = level())]
+    pub(crate) log_level: Option<LoggingLevel>,
 }
 
 #[derive(Args)]
@@ -129,7 +202,7 @@ pub(crate) struct Options {
     /// The URL of the server, instead of a command
     #[arg(long, global = true)]
     url: Option<String>,
-    /// Print the MCP result object, as one JSON document
+    /// Print the MCP result object, as one JSON document (watch: one a line)
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// How long to connect, and then to wait for the answer: 500ms, 30s, 2m, 1h [default: 30s, 60s]
@@ -159,6 +232,12 @@ pub(crate) struct Options {
 enum EraName {
     Modern,
     Legacy,
+}
+
+fn level() -> impl TypedValueParser<Value = LoggingLevel> {
+    const LEVELS: [&str; 8] =
+        ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+    PossibleValuesParser::new(LEVELS).map(LoggingLevel::from)
 }
 
 fn version() -> impl TypedValueParser<Value = ProtocolVersion> {
@@ -195,13 +274,27 @@ impl Verb {
             | Verb::Ping(target)
             | Verb::Call { target, .. }
             | Verb::Read { target, .. }
+            | Verb::Watch { target, .. }
             | Verb::Prompt { target, .. }
             | Verb::Complete { target, .. } => &target.command,
+            Verb::Completions { .. } => &[],
         }
     }
 }
 
 impl Cli {
+    /// Whether only servers from before 2026-07-28 will do.
+    pub(crate) fn wants_legacy(&self) -> bool {
+        let Options { era, protocol_version, .. } = &self.options;
+        matches!(era, Some(EraName::Legacy))
+            || protocol_version.is_some_and(|version| version.era() == Era::Legacy)
+    }
+
+    /// Whether the server is a URL.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.options.url.is_some()
+    }
+
     /// The server that the command line names.
     pub(crate) fn server(&self) -> Result<Server, Failure> {
         let Options { url, timeout, era, protocol_version, env, inherit_env, cwd, .. } =

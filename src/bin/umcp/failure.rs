@@ -24,7 +24,7 @@ pub(crate) mod status {
 }
 
 /// One story for the user, and the exit status.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) status: u8,
     pub(crate) text: String,
@@ -55,6 +55,56 @@ impl From<Error> for Failure {
             // Closed and cancelled only by a signal, which has an exit status of its own.
             _ => status::USAGE,
         };
-        Self { status, text: error.to_string() }
+        Self { status, text: in_words_of_the_command(&error) }
     }
+}
+
+impl Failure {
+    /// What becomes of an error of connecting to a server that has to be legacy.
+    pub(crate) fn no_legacy_server(error: Error) -> Self {
+        // It does not support the version, or has no such method as `initialize`.
+        const REFUSALS: [i64; 2] = [-32022, -32601];
+        let is_refused = error.rpc().is_some_and(|rpc| REFUSALS.contains(&rpc.code));
+        match Self::from(error) {
+            Self { text, .. } if is_refused => {
+                Self::protocol(format_args!("{text}. It seems to be modern only. {LOOSEN}"))
+            }
+            other => other,
+        }
+    }
+}
+
+const LOOSEN: &str = "Leave out --era and --protocol-version, or update the server";
+
+/// What the library says to programmers, and what it means for who uses the command.
+const TRANSLATIONS: &[(&str, &str)] = &[
+    ("Raise `timeout`, or let progress restart it", "Raise --timeout"),
+    ("Raise it in `Timeouts`, or", "Raise --timeout, or"),
+    ("which pinning the era saves", "which --era saves"),
+    ("Loosen the pinned version or era, or update the server", LOOSEN),
+    ("`timeout`", "--timeout"),
+    ("`max_total`", "--timeout"),
+    ("`connect`", "--timeout"),
+    ("`inherit_env`", "--inherit-env"),
+    ("`env`", "--env"),
+    ("`cwd`", "--cwd"),
+    // There are no options for these.
+    (". Raise `Limits::message`, or ask for less", ". Ask for less"),
+    (". Raise `Limits::nesting`, or ask for less", ". Ask for less"),
+    (". Raise `Limits::message` if that is expected", ""),
+    (". Raise `Limits::message`, or go page by page", ""),
+    (". Raise `Limits::pages`", ""),
+    (". Send less at once, or raise `Limits::outgoing`", ". Send less at once"),
+    ("; open a new client", ""),
+];
+
+fn in_words_of_the_command(error: &Error) -> String {
+    let text = error.to_string();
+    // The server's own words are left alone: its errors, and what comes after the first line.
+    if error.rpc().is_some() || error.kind() == ErrorKind::Tool {
+        return text;
+    }
+    let (line, rest) = text.split_at(text.find('\n').unwrap_or(text.len()));
+    let translate = |line: String, (from, to): &(&str, &str)| line.replace(from, to);
+    TRANSLATIONS.iter().fold(line.to_owned(), translate) + rest
 }

@@ -1,12 +1,13 @@
 //! Ctrl-C and SIGTERM: the connection is closed, so that nothing of the server stays behind.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::{process, thread};
 
-use umcp::{CancelToken, Client, Server};
+use umcp::{CancelToken, Client, ClientBuilder, Error, Server};
 
+use crate::complain;
 use crate::failure::{Failure, status};
 
 /// Ends the command when a signal says so.
@@ -27,7 +28,11 @@ struct Shared {
 
 impl Interrupt {
     /// Connects to the server, and watches for signals from then on.
-    pub(crate) fn open(&self, server: Server) -> Result<Client, Failure> {
+    pub(crate) fn open(
+        &self,
+        builder: ClientBuilder,
+        server: Server,
+    ) -> Result<Result<Client, Error>, Failure> {
         let shared = self.0.clone();
         signals()
             .and_then(|wait| {
@@ -35,9 +40,9 @@ impl Interrupt {
                 thread::Builder::new().name("umcp-signals".to_owned()).spawn(watch)
             })
             .map_err(|error| Failure::usage(format_args!("cannot handle signals: {error}")))?;
-        let opened = Client::builder().cancel_token(&self.0.token).open(server);
+        let opened = builder.cancel_token(&self.0.token).open(server);
         let _ = self.0.client.set(opened.as_ref().ok().cloned());
-        Ok(opened?)
+        Ok(opened)
     }
 
     /// Whether failures are but what a signal has caused.
@@ -64,7 +69,7 @@ impl Shared {
         if let Some(client) = self.client.wait() {
             client.close();
         }
-        let _ = writeln!(io::stderr(), "umcp: interrupted");
+        complain("interrupted");
         process::exit(status::SIGNAL + signal);
     }
 }

@@ -5,13 +5,17 @@
 
 mod arguments;
 mod cli;
+mod eras;
 mod failure;
 mod interrupt;
+mod meanwhile;
 mod output;
 mod render;
+mod save;
 mod schema;
 mod text;
 mod verbs;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
 
 /// Tells the user. What comes from a server cannot drive the terminal.
 fn complain(text: &str) {
+    meanwhile::clear_line();
     let _ = writeln!(io::stderr(), "umcp: {}", clean(text));
 }
 
@@ -77,6 +82,7 @@ fn start_logging(verbose: u8) {
         .parse_default_env()
         .format(|out, record| {
             let text = clean(&record.args().to_string());
+            meanwhile::clear_line();
             writeln!(out, "[{} {}] {text}", record.level(), record.target())
         })
         .try_init();

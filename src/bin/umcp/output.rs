@@ -31,13 +31,24 @@ impl Output {
     /// Prints a result: exactly as it is, or without what drives a terminal on one.
     pub(crate) fn print(self, result: &[u8]) -> Result<(), Failure> {
         let cleaned = self.is_terminal.then(|| clean(&String::from_utf8_lossy(result)));
-        let result = cleaned.as_deref().map_or(result, str::as_bytes);
+        self.write(cleaned.as_deref().map_or(result, str::as_bytes)).map(drop)
+    }
+
+    /// Prints a line at once. Returns whether there is still somebody who reads.
+    pub(crate) fn line(self, line: &str) -> Result<bool, Failure> {
+        let mut line = if self.is_terminal { clean(line) } else { line.to_owned() };
+        line.push('\n');
+        self.write(line.as_bytes())
+    }
+
+    /// Writes bytes as they are. Returns whether there is still somebody who reads.
+    pub(crate) fn write(self, bytes: &[u8]) -> Result<bool, Failure> {
         let mut stdout = io::stdout().lock();
-        match stdout.write_all(result).and_then(|()| stdout.flush()) {
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            Ok(()) => Ok(true),
             // Who reads has seen enough.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
             Err(error) => Err(Failure::usage(format_args!("cannot write the result: {error}"))),
-            Ok(()) => Ok(()),
         }
     }
 }

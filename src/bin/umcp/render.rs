@@ -86,7 +86,7 @@ fn about(title: Option<&str>, description: Option<&str>) -> String {
 pub(crate) fn call(result: &CallToolResult) -> String {
     let mut out = String::new();
     for block in &result.content {
-        push_lines(&mut out, &content(block));
+        push_lines(&mut out, &content(block, WRITES_IT));
     }
     let has_text = result.content.iter().any(|block| block.as_text().is_some());
     if let Some(structured) = result.structured_content.as_ref().filter(|_| !has_text) {
@@ -98,7 +98,7 @@ pub(crate) fn call(result: &CallToolResult) -> String {
 pub(crate) fn prompt(result: &GetPromptResult) -> String {
     let mut out = String::new();
     for message in &result.messages {
-        push_lines(&mut out, &format!("{}: {}", message.role, content(&message.content)));
+        push_lines(&mut out, &format!("{}: {}", message.role, content(&message.content, "")));
     }
     out
 }
@@ -115,7 +115,7 @@ pub(crate) fn read(result: &ReadResourceResult, is_terminal: bool) -> Result<Vec
                 }
             }
             ResourceContents::Blob(_) if is_terminal => {
-                out.extend_from_slice(resource(contents).as_bytes());
+                out.extend_from_slice(resource(contents, WRITES_IT).as_bytes());
                 out.push(b'\n');
             }
             ResourceContents::Blob(blob) => match blob.decode() {
@@ -141,22 +141,25 @@ fn push_lines(out: &mut String, text: &str) {
     }
 }
 
+/// What can be done about bytes that are only described.
+const WRITES_IT: &str = "; --output FILE writes it";
+
 /// Text as it is, and everything else in one line.
-fn content(block: &ContentBlock) -> String {
+fn content(block: &ContentBlock, hint: &str) -> String {
     match block {
         ContentBlock::Text(text) => text.text.clone(),
         ContentBlock::Image(image) => {
-            describe(&["image", &image.mime_type], size(image.decode().ok()))
+            describe(&["image", &image.mime_type], size(image.decode().ok(), hint))
         }
         ContentBlock::Audio(audio) => {
-            describe(&["audio", &audio.mime_type], size(audio.decode().ok()))
+            describe(&["audio", &audio.mime_type], size(audio.decode().ok(), hint))
         }
         ContentBlock::ResourceLink(link) => {
             let mime_type = link.mime_type.as_deref().unwrap_or_default();
             let size = link.size.map(|size| format!("{size} bytes"));
             describe(&["link", &link.uri, mime_type], size)
         }
-        ContentBlock::Resource(embedded) => resource(&embedded.resource),
+        ContentBlock::Resource(embedded) => resource(&embedded.resource, hint),
         ContentBlock::Other(unknown) => {
             let kind = unknown.get("type").and_then(Value::as_str);
             describe(&[kind.unwrap_or("content of no known type")], None)
@@ -165,18 +168,19 @@ fn content(block: &ContentBlock) -> String {
     }
 }
 
-fn resource(contents: &ResourceContents) -> String {
+fn resource(contents: &ResourceContents, hint: &str) -> String {
     let size = match contents {
         ResourceContents::Text(text) => Some(format!("{} bytes", text.text.len())),
-        ResourceContents::Blob(blob) => size(blob.decode().ok()),
+        ResourceContents::Blob(blob) => size(blob.decode().ok(), hint),
         _ => None,
     };
     let uri = contents.uri().unwrap_or_default();
     describe(&["resource", uri, contents.mime_type().unwrap_or_default()], size)
 }
 
-fn size(bytes: Option<Vec<u8>>) -> Option<String> {
-    Some(bytes.map_or("not valid Base64".to_owned(), |bytes| format!("{} bytes", bytes.len())))
+fn size(bytes: Option<Vec<u8>>, hint: &str) -> Option<String> {
+    let size = |bytes: Vec<u8>| format!("{} bytes{hint}", bytes.len());
+    Some(bytes.map_or("not valid Base64".to_owned(), size))
 }
 
 /// `[image image/png, 73 bytes]`
@@ -208,7 +212,7 @@ mod tests {
 
     #[test]
     fn unknown_content_is_described_in_one_line() {
-        let show = |block| content(&from_value(block).unwrap());
+        let show = |block| content(&from_value(block).unwrap(), "");
         assert_eq!(show(json!({"type": "vi\u{1b}[1mdeo\nx", "data": "x"})), "[video]");
         assert_eq!(show(json!({"x": 1})), "[content of no known type]");
         let image = json!({"type": "image", "data": "?", "mimeType": "image/png"});
@@ -224,7 +228,7 @@ mod tests {
         let result: ReadResourceResult = from_value(result).unwrap();
         assert_eq!(read(&result, false).unwrap(), b"no line break\x00\x01\xff");
         let shown = String::from_utf8(read(&result, true).unwrap()).unwrap();
-        assert_eq!(shown, "no line break\n[resource a:2 x/y, 3 bytes]\n");
+        assert_eq!(shown, "no line break\n[resource a:2 x/y, 3 bytes; --output FILE writes it]\n");
         for wrong in [json!({"uri": "a:1", "blob": "?"}), json!({"uri": "a:1"})] {
             let result = from_value(json!({"contents": [wrong]})).unwrap();
             assert_eq!(read(&result, false).unwrap_err().status, 6);

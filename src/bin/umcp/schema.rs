@@ -48,6 +48,29 @@ pub(crate) fn argument(schema: &Value, name: &str) -> Result<Allowed, String> {
     }
 }
 
+/// The required arguments that are not given, as `name: type`.
+pub(crate) fn missing(schema: &Value, given: &Members) -> Vec<String> {
+    required(schema)
+        .filter(|name| !given.has(name))
+        .map(|name| {
+            let property = schema.get("properties").and_then(|known| known.get(name));
+            with_kinds(name, &allowed(schema, property.unwrap_or(&Value::Null)))
+        })
+        .collect()
+}
+
+fn required(schema: &Value) -> impl Iterator<Item = &str> {
+    let names = schema.get("required").and_then(Value::as_array);
+    names.into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn with_kinds(name: &str, allowed: &Allowed) -> String {
+    match allowed.to_string().as_str() {
+        "" => name.to_owned(),
+        kinds => format!("{name}: {kinds}"),
+    }
+}
+
 /// How a call of the tool is written: `add(a: number, b: number, precise?: boolean)`.
 pub(crate) fn signature(name: &str, schema: &RawJson) -> String {
     #[derive(Default, serde::Deserialize)]
@@ -56,11 +79,7 @@ pub(crate) fn signature(name: &str, schema: &RawJson) -> String {
         properties: Members,
     }
     let root = schema.to_value().unwrap_or_default();
-    let required: Vec<&str> = root
-        .get("required")
-        .and_then(Value::as_array)
-        .map(|names| names.iter().filter_map(Value::as_str).collect())
-        .unwrap_or_default();
+    let required: Vec<&str> = required(&root).collect();
     let ordered = schema.parse::<Ordered>().unwrap_or_default();
     let arguments: Vec<String> = ordered
         .properties
@@ -68,10 +87,7 @@ pub(crate) fn signature(name: &str, schema: &RawJson) -> String {
         .map(|(name, property)| {
             let optional = if required.contains(&name.as_str()) { "" } else { "?" };
             let property = property.to_value().unwrap_or_default();
-            match allowed(&root, &property).to_string().as_str() {
-                "" => format!("{name}{optional}"),
-                kinds => format!("{name}{optional}: {kinds}"),
-            }
+            with_kinds(&format!("{name}{optional}"), &allowed(&root, &property))
         })
         .collect();
     format!("{name}({})", arguments.join(", "))

@@ -2,25 +2,43 @@
 
 use std::collections::BTreeMap;
 
+use clap::CommandFactory;
+use clap_complete::Shell;
 use serde::Serialize;
 use serde_json::{Value, json};
-use umcp::{Client, CompletionReference, Server};
+use umcp::{CallToolResult, Client, ClientBuilder, CompletionReference, Server};
 
 use crate::arguments::{self, Argument, Given, Members};
 use crate::cli::{Cli, Verb};
 use crate::complain;
+use crate::eras;
 use crate::failure::{Failure, status};
 use crate::interrupt::Interrupt;
+use crate::meanwhile;
 use crate::output::Output;
 use crate::render;
+use crate::save::{self, Destination};
+use crate::schema;
 use crate::text::did_you_mean;
+use crate::watch::Watch;
 
 /// Returns the exit status.
 pub(crate) fn run(cli: &Cli, interrupt: &Interrupt) -> Result<u8, Failure> {
-    let server = cli.server()?;
     let output = Output::new(cli.options.json);
-    let open = |server: Server| interrupt.open(server);
+    // The one verb without a server.
+    if let Verb::Completions { shell } = cli.verb {
+        return completions(shell, output);
+    }
+    let server = cli.server()?;
+    let connect = |builder, server| connect(cli, interrupt, builder, server);
+    let open = |server| connect(Client::builder(), server);
     match &cli.verb {
+        Verb::Completions { .. } => Ok(status::DONE),
+        Verb::Watch { log_level, .. } => {
+            let watch = Watch::new(output);
+            let client = connect(watch.builder(), server)?;
+            watch.run(&client, log_level, cli.is_remote())
+        }
         Verb::Info(_) => info(&open(server)?, output),
         Verb::Tools(_) => {
             let tools = open(server)?.list_tools()?;
@@ -38,24 +56,35 @@ pub(crate) fn run(cli: &Cli, interrupt: &Interrupt) -> Result<u8, Failure> {
             let prompts = open(server)?.list_prompts()?;
             list(output, "prompts", &prompts, render::prompts)
         }
-        Verb::Call { tool, arguments, args, .. } => {
+        Verb::Call { tool, arguments, args, output: path, meanwhile, .. } => {
             let arguments = arguments::parse(arguments)?;
             let base = arguments::base(args.as_deref())?;
-            call(&open(server)?, output, tool, &arguments, base)
+            let destination = path.as_deref().map(Destination::new).transpose()?;
+            let client = open(server)?;
+            let all = typed(&client, tool, &arguments, base, args.is_some())?;
+            let request = client.tool(tool).args(&all);
+            let result = meanwhile::call(&client, meanwhile, request)?;
+            called(&client, output, tool, &result, destination)
         }
-        Verb::Read { uri, .. } => {
-            let result = open(server)?.read_resource(uri)?;
-            match output.json {
-                true => output.document(&result)?,
-                false => output.print(&render::read(&result, output.is_terminal)?)?,
+        Verb::Read { uri, output: path, meanwhile, .. } => {
+            let destination = path.as_deref().map(Destination::new).transpose()?;
+            let client = open(server)?;
+            let result = meanwhile::call(&client, meanwhile, client.resource(uri))?;
+            match destination {
+                Some(destination) => destination.save(save::of_resource(&result)?, output)?,
+                None if output.json => output.document(&result)?,
+                None => output.print(&render::read(&result, output.is_terminal)?)?,
             }
             Ok(status::DONE)
         }
-        Verb::Prompt { name, arguments, .. } => {
+        Verb::Prompt { name, arguments, meanwhile, .. } => {
             let arguments = arguments::parse(arguments)?;
             let texts = texts(&arguments)?;
-            let result = open(server)?.get_prompt(name, texts)?;
-            show(output, &result, render::prompt)
+            let client = open(server)?;
+            let request = texts
+                .into_iter()
+                .fold(client.prompt(name), |request, (name, text)| request.arg(name, text));
+            show(output, &meanwhile::call(&client, meanwhile, request)?, render::prompt)
         }
         Verb::Complete { of, argument, chosen, .. } => {
             let argument = arguments::parse(std::slice::from_ref(argument))?;
@@ -84,6 +113,26 @@ pub(crate) fn run(cli: &Cli, interrupt: &Interrupt) -> Result<u8, Failure> {
             show(output, &json!({ "elapsedMs": millis }), |_| format!("{millis:.1} ms\n"))
         }
     }
+}
+
+/// Connects to the server: the one place where a client is made.
+fn connect(
+    cli: &Cli,
+    interrupt: &Interrupt,
+    builder: ClientBuilder,
+    server: Server,
+) -> Result<Client, Failure> {
+    interrupt.open(eras::remembered(builder), server)?.map_err(|error| match cli.wants_legacy() {
+        true => Failure::no_legacy_server(error),
+        false => error.into(),
+    })
+}
+
+fn completions(shell: Shell, output: Output) -> Result<u8, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "umcp", &mut script);
+    output.write(&script)?;
+    Ok(status::DONE)
 }
 
 /// What prompts and completions take: text, whatever it looks like.
@@ -126,20 +175,46 @@ fn info(client: &Client, output: Output) -> Result<u8, Failure> {
     show(output, &result, |_| render::info(client))
 }
 
-fn call(
+/// All arguments. The tool's schema is asked for unless everything is JSON already.
+fn typed(
     client: &Client,
-    output: Output,
     tool: &str,
     arguments: &[Argument],
     mut all: Members,
-) -> Result<u8, Failure> {
-    let needs_schema = arguments.iter().any(|argument| matches!(argument.value, Given::Text(_)));
+    has_base: bool,
+) -> Result<Members, Failure> {
+    let is_text = |argument: &Argument| matches!(argument.value, Given::Text(_));
+    let is_bare = arguments.is_empty() && !has_base;
+    let needs_schema = is_bare || arguments.iter().any(is_text);
     let schema = if needs_schema { Some(input_schema(client, tool)?) } else { None };
     for argument in arguments {
         all.set(&argument.name, argument.typed(schema.as_ref())?);
     }
-    let result = client.call_tool(tool, &all)?;
-    show(output, &result, render::call)?;
+    let missing = schema.map(|schema| schema::missing(&schema, &all)).unwrap_or_default();
+    if missing.is_empty() {
+        return Ok(all);
+    }
+    let missing: Vec<String> = missing.iter().map(|argument| format!("`{argument}`")).collect();
+    let missing = missing.join(", ");
+    Err(Failure::usage(format_args!("the tool `{tool}` also needs {missing}")))
+}
+
+fn called(
+    client: &Client,
+    output: Output,
+    tool: &str,
+    result: &CallToolResult,
+    destination: Option<Destination>,
+) -> Result<u8, Failure> {
+    if let Some(destination) = destination.filter(|_| !result.is_error) {
+        let saved = save::of_call(result).and_then(|all| destination.save(all, output));
+        if saved.is_err() {
+            // The tool has run, and may not do so twice: what can be shown is not lost.
+            output.print(render::call(result).as_bytes())?;
+        }
+        return saved.map(|()| status::DONE);
+    }
+    show(output, result, render::call)?;
     if !result.is_error {
         return Ok(status::DONE);
     }
