@@ -64,6 +64,7 @@ impl<'a, T: Reply> Request<'a, T> {
                 on_progress: None,
                 on_log: None,
                 meta: RequestMeta::default(),
+                mirror: Vec::new(),
                 cancel: None,
             },
             problem: None,

@@ -2,6 +2,7 @@
 
 mod sse;
 
+use std::borrow::Cow;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
@@ -83,14 +84,14 @@ impl Lane {
     pub(crate) fn post(
         &mut self,
         url: &Uri,
-        headers: &[(&'static str, String)],
+        headers: &[(Cow<'static, str>, String)],
         body: &[u8],
         until: Until,
     ) -> Result<Response, Failure> {
         self.open_since = None;
         let mut request = self.agent.post(url);
         for (name, value) in headers {
-            request = request.header(*name, value);
+            request = request.header(name.as_ref(), value);
         }
         let config = request.config();
         let request = match until {

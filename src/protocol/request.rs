@@ -89,6 +89,23 @@ impl ClientRequest {
         }
     }
 
+    /// Whether it only asks, so that being asked twice does the server no harm.
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(
+            self.method(),
+            "server/discover"
+                | "ping"
+                | "tools/list"
+                | "resources/list"
+                | "resources/templates/list"
+                | "resources/read"
+                | "prompts/list"
+                | "prompts/get"
+                | "completion/complete"
+                | "tasks/get"
+        )
+    }
+
     /// Whether it holds JSON text as the caller wrote it.
     pub(crate) fn carries_raw_json(&self) -> bool {
         matches!(self, Self::CallTool(_) | Self::Raw(_))

@@ -209,6 +209,7 @@ impl<'o> Attempt<'o> {
             request,
             speaking: sender.as_ref().map(|(version, sender)| (*version, sender)),
             meta: &RequestMeta::default(),
+            mirror: &[],
             interest: Interest { silent: true, asks_era, ..Interest::default() },
             waits: true,
             until: self.clocks.next().0,

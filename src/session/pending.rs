@@ -25,6 +25,8 @@ pub(crate) struct Options<'a> {
     pub(crate) on_progress: Option<Callback<'a, ProgressParams>>,
     pub(crate) on_log: Option<Callback<'a, LogMessageParams>>,
     pub(crate) meta: RequestMeta,
+    /// Headers that say what is in the arguments already, where the transport mirrors.
+    pub(crate) mirror: Vec<(String, String)>,
     pub(crate) cancel: Option<CancelToken>,
 }
 
@@ -107,6 +109,7 @@ impl<'a> PendingRequest<'a> {
             request: &self.request,
             speaking: speaking.as_ref().map(|(version, sender)| (*version, sender)),
             meta: &options.meta,
+            mirror: &options.mirror,
             interest,
             waits: self.waits,
             until: self.clocks.next().0,

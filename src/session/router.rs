@@ -88,6 +88,8 @@ pub(crate) struct Sending<'a> {
     /// In the modern era: the version it is written in, and what it says of its sender.
     pub(crate) speaking: Option<(ProtocolVersion, &'a SenderMeta)>,
     pub(crate) meta: &'a RequestMeta,
+    /// Headers, where the transport mirrors.
+    pub(crate) mirror: &'a [(String, String)],
     pub(crate) interest: Interest,
     /// The caller waits for the reply right away.
     pub(crate) waits: bool,
@@ -167,7 +169,7 @@ impl Router {
 
     /// Sends a request whose deliveries go to the slot. Ids are never used twice.
     pub(crate) fn send(self: &Arc<Self>, slot: &Slot, sending: Sending<'_>) -> Result<Sent> {
-        let Sending { request, speaking, meta, interest, waits, until, cancel } = sending;
+        let Sending { request, speaking, meta, mirror, interest, waits, until, cancel } = sending;
         if cancel.is_some_and(CancelToken::is_cancelled) {
             return Err(cancelled());
         }
@@ -180,8 +182,17 @@ impl Router {
             log::debug!("{}: -> {} {id} ({} bytes)", self.server, request.method(), json.len());
             log::trace!("{}: -> {}", self.server, String::from_utf8_lossy(&json));
             let (method, name) = (request.method(), request.name());
-            let message = Outgoing { json, id: Some(id), method, name, version, waits, until };
-            self.transport()?.post(message)
+            self.transport()?.post(Outgoing {
+                json,
+                id: Some(id),
+                method,
+                name,
+                version,
+                mirror,
+                is_read: request.is_read(),
+                waits,
+                until,
+            })
         });
         if let Err(error) = posted {
             let error = why_not_sent(slot, error, until);
@@ -246,6 +257,8 @@ impl Router {
             method,
             name: None,
             version: None,
+            mirror: &[],
+            is_read: false,
             waits: false,
             until: Deadline::after(Duration::ZERO),
         };

@@ -5,6 +5,7 @@
 //! which nothing can interrupt, or if the caller listens for more than the reply: listeners move
 //! a call's clock, and ureq's stays as it was set.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -77,7 +78,7 @@ const DRAINED_BYTES: usize = 64 * 1024;
 struct Exchange {
     id: u64,
     lane: Lane,
-    headers: Vec<(&'static str, String)>,
+    headers: Vec<(Cow<'static, str>, String)>,
     body: Vec<u8>,
     until: Deadline,
 }
@@ -357,7 +358,7 @@ impl Transport for Http {
     }
 
     fn facts(&self) -> Facts {
-        Facts { has_spoken: true, modern_only: true }
+        Facts { has_spoken: true, modern_only: true, mirrors: true }
     }
 
     fn close(&self, until: Deadline) -> CloseReport {
@@ -374,18 +375,19 @@ impl Transport for Http {
 }
 
 /// HDR-1…HDR-8: what the message says, mirrored for those who route without reading it.
-fn headers(message: &Outgoing<'_>) -> Vec<(&'static str, String)> {
+fn headers(message: &Outgoing<'_>) -> Vec<(Cow<'static, str>, String)> {
     let mut headers = vec![
-        ("Content-Type", "application/json".to_owned()),
-        ("Accept", "application/json, text/event-stream".to_owned()),
-        ("Mcp-Method", message.method.to_owned()),
+        ("Content-Type".into(), "application/json".to_owned()),
+        ("Accept".into(), "application/json, text/event-stream".to_owned()),
+        ("Mcp-Method".into(), message.method.to_owned()),
     ];
     if let Some(version) = message.version {
-        headers.push(("MCP-Protocol-Version", version.to_string()));
+        headers.push(("MCP-Protocol-Version".into(), version.to_string()));
     }
     if let Some(name) = message.name {
-        headers.push(("Mcp-Name", header_value(name)));
+        headers.push(("Mcp-Name".into(), header_value(name)));
     }
+    headers.extend(message.mirror.iter().map(|(name, value)| (name.clone().into(), value.clone())));
     headers
 }
 

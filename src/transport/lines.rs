@@ -470,6 +470,8 @@ mod tests {
             method: "test",
             name: None,
             version: None,
+            mirror: &[],
+            is_read: false,
             waits: false,
             until: Deadline::after(Duration::ZERO),
         }

@@ -64,6 +64,10 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) name: Option<&'a str>,
     /// The revision the message is written in, once one is agreed on or assumed.
     pub(crate) version: Option<ProtocolVersion>,
+    /// Headers that say what is in the arguments already: names and values as they are sent.
+    pub(crate) mirror: &'a [(String, String)],
+    /// It only asks: sent twice it does no harm.
+    pub(crate) is_read: bool,
     /// The caller waits for the reply right away: its thread may carry the exchange.
     pub(crate) waits: bool,
     pub(crate) until: Deadline,
@@ -87,6 +91,8 @@ pub(crate) struct Facts {
     pub(crate) has_spoken: bool,
     /// Only the modern era can be spoken over this transport.
     pub(crate) modern_only: bool,
+    /// What a message says has to be said in headers too.
+    pub(crate) mirrors: bool,
 }
 
 /// How a connection ended, as reported by [`Client::close`](crate::Client::close).
