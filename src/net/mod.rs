@@ -1,26 +1,45 @@
 //! HTTP exchanges over ureq: one lane, one exchange at a time, one way to interrupt it.
 
+mod door;
 mod sse;
 
-use std::borrow::Cow;
 use std::io::Read;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ureq::http::{Uri, header};
-use ureq::{Agent, Body, BodyReader};
+use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use ureq::unversioned::transport::DefaultConnector;
+use ureq::{Agent, AsSendBody, Body, BodyReader};
 
 use crate::deadline::Deadline;
 
+use door::{Door, Lookup, Opener};
 use sse::Decoder;
+
+pub(crate) use door::Host;
 pub(crate) use sse::{Event, MESSAGE, Part};
 
 /// An agent of its own for one exchange at a time, so that ending the agent ends the exchange.
 pub(crate) struct Lane {
     agent: Agent,
+    door: Arc<Door>,
     /// When the last exchange left a connection open.
     open_since: Option<Instant>,
     /// The server closes the connection after this exchange.
     closes: bool,
+}
+
+/// Ends the exchange of a lane from another thread, and the lane with it.
+pub(crate) struct Interrupt {
+    agent: Agent,
+    door: Arc<Door>,
+}
+
+impl Interrupt {
+    pub(crate) fn end(&self) {
+        self.door.abandon();
+        self.agent.shutdown();
+    }
 }
 
 /// For how long an idle connection is taken to be open still. ureq drops it after 15 s.
@@ -28,21 +47,33 @@ const STAYS_OPEN: Duration = Duration::from_secs(10);
 
 const EVENT_STREAM: &str = "text/event-stream";
 
-/// What a deadline ends by itself. Whatever it does not, [`Lane::interrupt`] ends.
-#[derive(Clone, Copy)]
-pub(crate) enum Until {
-    /// The whole exchange.
-    Over(Deadline),
-    /// Resolving and connecting only.
-    Connected(Deadline),
+pub(crate) type Headers = Vec<(HeaderName, HeaderValue)>;
+
+/// Which thread carries an exchange, which decides what it may wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    /// The caller's: over an open connection only, as connecting cannot be interrupted.
+    Caller,
+    /// One of its own. Whoever waits for the exchange interrupts it at its deadline.
+    Watched,
+    /// One of its own, and nobody waits.
+    Alone,
+}
+
+/// One request.
+pub(crate) struct Request<'a> {
+    pub(crate) method: Method,
+    pub(crate) url: &'a Uri,
+    pub(crate) headers: &'a Headers,
+    pub(crate) body: &'a [u8],
+    pub(crate) carrier: Carrier,
+    pub(crate) until: Deadline,
 }
 
 /// The head of what came back, and the way to the rest.
 pub(crate) struct Response {
     pub(crate) status: u16,
-    pub(crate) retry_after: Option<Duration>,
-    /// The rest are events, and may not end for a long time.
-    pub(crate) is_events: bool,
+    headers: HeaderMap,
     body: Body,
 }
 
@@ -51,11 +82,13 @@ pub(crate) enum Failure {
     /// The deadline passed.
     TimedOut,
     TooLarge,
+    /// There is no open connection, and the caller's thread may not open one: nothing was sent.
+    NotConnected,
     Other(ureq::Error),
 }
 
 impl Lane {
-    pub(crate) fn new(url: &Uri) -> Self {
+    pub(crate) fn new(url: &Uri, host: &Arc<Host>) -> Self {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             // A redirect would carry headers to wherever the server likes.
@@ -67,7 +100,10 @@ impl Lane {
         if is_loopback(url) {
             config = config.proxy(None);
         }
-        Self { agent: config.build().new_agent(), open_since: None, closes: false }
+        let door = Arc::new(Door::new(host));
+        let opener = Opener { door: door.clone(), inner: DefaultConnector::default() };
+        let agent = Agent::with_parts(config.build(), opener, Lookup(door.clone()));
+        Self { agent, door, open_since: None, closes: false }
     }
 
     /// Whether a connection is open: then the next exchange neither resolves nor connects.
@@ -75,47 +111,51 @@ impl Lane {
         self.open_since.is_some_and(|since| since.elapsed() < STAYS_OPEN)
     }
 
-    /// A handle that ends the exchange from another thread, with `Agent::shutdown`.
-    pub(crate) fn interrupt(&self) -> Agent {
-        self.agent.clone()
+    pub(crate) fn interrupt(&self) -> Interrupt {
+        Interrupt { agent: self.agent.clone(), door: self.door.clone() }
     }
 
-    /// POSTs, and waits for the head of the answer.
-    pub(crate) fn post(
-        &mut self,
-        url: &Uri,
-        headers: &[(Cow<'static, str>, String)],
-        body: &[u8],
-        until: Until,
-    ) -> Result<Response, Failure> {
+    /// Sends a request, and waits for the head of the answer.
+    pub(crate) fn send(&mut self, request: &Request<'_>) -> Result<Response, Failure> {
         self.open_since = None;
-        let mut request = self.agent.post(url);
-        for (name, value) in headers {
-            request = request.header(name.as_ref(), value);
-        }
-        let config = request.config();
-        let request = match until {
-            Until::Over(end) => config.timeout_global(Some(end.remaining())),
-            Until::Connected(end) => {
-                let left = Some(end.remaining());
-                config.timeout_resolve(left).timeout_connect(left)
-            }
+        self.door.begin(request.carrier != Carrier::Caller, request.until);
+        let sent = match request.method {
+            Method::POST => self.run(request, request.body),
+            _ => self.run(request, ()),
         };
-        let response = request.build().send(body).map_err(failure)?;
-        let status = response.status().as_u16();
-        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let content_type = header(header::CONTENT_TYPE).unwrap_or_default();
-        let content_type = content_type.split(';').next().unwrap_or_default().trim();
-        let is_events = content_type.eq_ignore_ascii_case(EVENT_STREAM);
-        let retry_after = header(header::RETRY_AFTER).and_then(|value| value.parse().ok());
-        let retry_after = retry_after.map(Duration::from_secs);
-        self.closes = header(header::CONNECTION).is_some_and(|it| it.eq_ignore_ascii_case("close"));
-        Ok(Response { status, retry_after, is_events, body: response.into_body() })
+        self.door.leave(sent.is_ok());
+        let (head, body) = match sent {
+            Ok(response) => response.into_parts(),
+            Err(_) if self.door.was_refused() => return Err(Failure::NotConnected),
+            Err(error) => return Err(failure(error)),
+        };
+        let closes = head.headers.get(header::CONNECTION).and_then(|value| value.to_str().ok());
+        self.closes = closes.is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        Ok(Response { status: head.status.as_u16(), headers: head.headers, body })
+    }
+
+    fn run(
+        &self,
+        request: &Request<'_>,
+        body: impl AsSendBody,
+    ) -> Result<http::Response<Body>, ureq::Error> {
+        let mut parts = http::Request::builder().method(&request.method).uri(request.url);
+        if let Some(headers) = parts.headers_mut() {
+            headers.extend(request.headers.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
+        }
+        let config = self.agent.configure_request(parts.body(body)?);
+        let left = Some(request.until.remaining());
+        let config = match request.carrier {
+            Carrier::Watched => config.timeout_connect(left),
+            Carrier::Caller | Carrier::Alone => config.timeout_global(left),
+        };
+        self.agent.run(config.build())
     }
 
     /// Reads the rest, at most `limit` bytes of it.
     pub(crate) fn read(&mut self, response: Response, limit: usize) -> Result<Vec<u8>, Failure> {
-        let mut body = Vec::new();
+        let announced = response.body.content_length().unwrap_or_default();
+        let mut body = Vec::with_capacity(usize::try_from(announced).unwrap_or(limit).min(limit));
         let most = (limit as u64).saturating_add(1);
         let mut reader = response.body.into_reader().take(most);
         reader.read_to_end(&mut body).map_err(|error| failure(ureq::Error::from(error)))?;
@@ -126,9 +166,47 @@ impl Lane {
         Ok(body)
     }
 
+    /// Reads a rest of no interest, if it is short, so that the connection can be used again.
+    pub(crate) fn finish(&mut self, response: Response) {
+        const SHORT: usize = 16 * 1024;
+        if !response.is_events() {
+            let _ = self.read(response, SHORT);
+        }
+    }
+
     /// The answer was read to its end: the connection serves again.
     pub(crate) fn keep_open(&mut self) {
         self.open_since = (!self.closes).then(Instant::now);
+    }
+}
+
+impl Response {
+    pub(crate) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The rest are events, and may not end for a long time.
+    pub(crate) fn is_events(&self) -> bool {
+        self.media_type().eq_ignore_ascii_case(EVENT_STREAM)
+    }
+
+    /// Without parameters, or empty.
+    pub(crate) fn media_type(&self) -> &str {
+        let full = self.text(&header::CONTENT_TYPE).unwrap_or_default();
+        full.split(';').next().unwrap_or_default().trim()
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.text(&header::RETRY_AFTER)?.trim().parse().ok()?;
+        Some(Duration::from_secs(seconds))
+    }
+
+    pub(crate) fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.headers.get(name)
+    }
+
+    fn text(&self, name: &HeaderName) -> Option<&str> {
+        self.header(name)?.to_str().ok()
     }
 }
 

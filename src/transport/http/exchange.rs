@@ -1,0 +1,384 @@
+//! One request and its reply: the POST, what its answer is, and what becomes of a stream that broke.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::http::{Method, Uri};
+
+use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind, Refusal, Result};
+use crate::net::{Carrier, Event, Events, Failure, Headers, Lane, MESSAGE, Part, Request, Response};
+use crate::protocol::skim::Skim;
+
+use super::lanes::Key;
+use super::status::{Refused, broken, is_break};
+use super::{Shared, headers};
+
+pub(super) struct Exchange {
+    pub(super) id: u64,
+    pub(super) lane: Lane,
+    pub(super) headers: Headers,
+    pub(super) body: Vec<u8>,
+    pub(super) until: Deadline,
+    /// Sent twice it does no harm.
+    pub(super) is_read: bool,
+    pub(super) is_initialize: bool,
+    /// It has been sent twice.
+    pub(super) is_repeated: bool,
+    pub(super) step: Step,
+}
+
+/// What is to be done next.
+pub(super) enum Step {
+    Post,
+    /// The stream of the reply broke, and can be resumed.
+    Resume(Resume),
+    /// The server does not know `initialize`, and answered this. It may speak HTTP+SSE.
+    OtherTransport(Refused),
+}
+
+/// Where to go on with a stream.
+#[derive(Default)]
+pub(super) struct Resume {
+    pub(super) last_event_id: String,
+    /// How long the server wants a client to wait.
+    pub(super) retry: Option<Duration>,
+    /// How often that failed since the stream last said something.
+    pub(super) failures: u32,
+}
+
+impl Resume {
+    const MOST_FAILURES: u32 = 5;
+
+    /// LHTTP-25, LHTTP-28: as the server says, else longer each time. Nothing makes it a busy loop.
+    pub(super) fn wait(&self) -> Duration {
+        const LEAST: Duration = Duration::from_millis(10);
+        const FIRST: Duration = Duration::from_millis(500);
+        const MOST: Duration = Duration::from_secs(30);
+        let backoff = FIRST.saturating_mul(1 << self.failures.min(10)).min(MOST);
+        match (self.retry, self.failures) {
+            (Some(retry), 0) => retry.max(LEAST),
+            (Some(retry), _) => retry.max(backoff),
+            (None, _) => backoff,
+        }
+    }
+
+    /// What a stream said before it ended. Returns whether to go on.
+    pub(super) fn note(&mut self, events: &Events, has_spoken: bool) -> bool {
+        let id = events.last_event_id();
+        if !id.is_empty() {
+            id.clone_into(&mut self.last_event_id);
+        }
+        self.retry = events.retry().or(self.retry);
+        self.failures = if has_spoken { 0 } else { self.failures.saturating_add(1) };
+        self.failures < Self::MOST_FAILURES
+    }
+}
+
+/// Why there is nothing to hand over.
+pub(super) enum Stop {
+    Failed(Error),
+    /// Who waits knows why, or has left.
+    Silent,
+    /// The exchange goes on, where it may connect.
+    Elsewhere,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Failed(error)
+    }
+}
+
+/// How a stream went.
+pub(super) enum Heard {
+    Reply,
+    /// It ended. Whether it said something before that.
+    End(bool),
+}
+
+impl Shared {
+    /// Runs an exchange on a thread of its own.
+    pub(super) fn start(self: &Arc<Self>, exchange: Exchange) -> Result<()> {
+        let (id, shared) = (exchange.id, self.clone());
+        let started =
+            self.threads.spawn("umcp-http", move || drop(shared.run(exchange, Carrier::Watched)));
+        started.map(drop).map_err(|error| {
+            self.interrupt(Key::Request(id));
+            Error::new(ErrorKind::Limit, format!("no thread for the request: {error}"))
+        })
+    }
+
+    /// Runs one exchange and hands over what came of it. Returns an exchange that this thread must
+    /// not carry any further.
+    pub(super) fn run(
+        self: &Arc<Self>,
+        mut exchange: Exchange,
+        carrier: Carrier,
+    ) -> Option<Exchange> {
+        let outcome = self.carry(&mut exchange, carrier);
+        if let Err(Stop::Elsewhere) = outcome {
+            return Some(exchange);
+        }
+        let Exchange { id, lane, .. } = exchange;
+        self.release(Key::Request(id), lane);
+        let inbox = self.inbox.upgrade()?;
+        match outcome {
+            Ok(Some(body)) => {
+                inbox.message(body, Some(id));
+                // A body that was no answer to this request must not leave its caller waiting.
+                let lost = "the body of the server's answer is no response to the request";
+                inbox.ended(Some(id), Error::new(ErrorKind::Protocol, lost).ran(true));
+            }
+            Err(Stop::Failed(error)) => inbox.ended(Some(id), error),
+            Ok(None) | Err(_) => {}
+        }
+        None
+    }
+
+    /// Returns an answer that is left to be handed over, as events are while they come.
+    fn carry(
+        self: &Arc<Self>,
+        exchange: &mut Exchange,
+        carrier: Carrier,
+    ) -> Result<Option<Vec<u8>>, Stop> {
+        loop {
+            match std::mem::replace(&mut exchange.step, Step::Post) {
+                Step::Post => return self.carry_post(exchange, carrier),
+                step if carrier == Carrier::Caller => {
+                    exchange.step = step;
+                    return Err(Stop::Elsewhere);
+                }
+                Step::Resume(resume) => return self.resume(exchange, resume).map(|()| None),
+                Step::OtherTransport(refused) => match self.find_endpoint(exchange.until) {
+                    Ok(()) => exchange.step = Step::Post,
+                    Err(why) => {
+                        log::debug!("no HTTP+SSE either: {why}");
+                        return Ok(Some(refused.reply()?));
+                    }
+                },
+            }
+        }
+    }
+
+    fn carry_post(
+        self: &Arc<Self>,
+        exchange: &mut Exchange,
+        carrier: Carrier,
+    ) -> Result<Option<Vec<u8>>, Stop> {
+        let was_warm = exchange.lane.is_warm();
+        let terms = self.lock().terms.clone();
+        let url = terms.endpoint.as_ref().unwrap_or(&self.url);
+        let request = Request {
+            method: Method::POST,
+            url,
+            headers: &exchange.headers,
+            body: &exchange.body,
+            carrier,
+            until: exchange.until,
+        };
+        let lane = &mut exchange.lane;
+        let response = match lane.send(&request) {
+            Ok(response) => response,
+            Err(Failure::NotConnected) => return Err(Stop::Elsewhere),
+            // The server may have closed an idle connection in this moment.
+            Err(Failure::Other(error))
+                if was_warm && is_break(&error) && exchange.is_read && !exchange.is_repeated =>
+            {
+                log::debug!("sent again, as the connection broke: {error}");
+                exchange.is_repeated = true;
+                return match carrier {
+                    Carrier::Caller => Err(Stop::Elsewhere),
+                    _ => self.carry_post(exchange, carrier),
+                };
+            }
+            Err(failure) => return Err(self.stop(failure)),
+        };
+        if exchange.is_initialize {
+            self.lock().terms.offered = response.header(&headers::SESSION).cloned();
+        }
+        let had_session = terms.session.is_some() && !exchange.is_initialize;
+        if !response.is_success() {
+            let refused = self.refused(lane, response, had_session);
+            let is_other = exchange.is_initialize && terms.endpoint.is_none();
+            if is_other && may_be_http_sse(&refused) {
+                exchange.step = Step::OtherTransport(refused);
+                return self.carry(exchange, carrier);
+            }
+            return Ok(Some(refused.reply()?));
+        }
+        if terms.endpoint.is_some() {
+            // SSE-6: the reply comes on the stream.
+            lane.finish(response);
+            return Ok(None);
+        }
+        if !response.is_events() {
+            return lane.read(response, self.limits.message).map(Some).map_err(|it| self.stop(it));
+        }
+        self.read_reply(exchange, carrier, response, Resume::default()).map(|()| None)
+    }
+
+    /// Hands over what an event stream says, up to the reply.
+    fn read_reply(
+        self: &Arc<Self>,
+        exchange: &mut Exchange,
+        carrier: Carrier,
+        response: Response,
+        mut resume: Resume,
+    ) -> Result<(), Stop> {
+        let mut events = response.into_events(self.limits.message);
+        let (has_spoken, why) = match self.hear(exchange.id, &mut events) {
+            Ok(Heard::Reply) => {
+                self.drain(exchange.id, &mut exchange.lane, events);
+                return Ok(());
+            }
+            Ok(Heard::End(has_spoken)) => (has_spoken, None),
+            Err(Failure::Other(error)) => (true, Some(error)),
+            Err(failure) => return Err(self.stop(failure)),
+        };
+        if !self.is_wanted(Key::Request(exchange.id)) {
+            return Err(Stop::Silent);
+        }
+        let may_resume = self.lock().terms.version.is_some();
+        let goes_on = resume.note(&events, has_spoken);
+        if may_resume && goes_on && !resume.last_event_id.is_empty() {
+            exchange.step = Step::Resume(resume);
+            return self.carry(exchange, carrier).map(drop);
+        }
+        Err(Stop::Failed(match why {
+            Some(error) => cut_short(error),
+            None => cut_short("it ended"),
+        }))
+    }
+
+    /// LHTTP-23: asks for the rest of a stream.
+    fn resume(
+        self: &Arc<Self>,
+        exchange: &mut Exchange,
+        mut resume: Resume,
+    ) -> Result<(), Stop> {
+        let key = Key::Request(exchange.id);
+        loop {
+            if !self.pause(key, resume.wait()) {
+                return Err(Stop::Silent);
+            }
+            let (terms, own) = (self.lock().terms.clone(), self.own_headers()?);
+            let request = Request {
+                method: Method::GET,
+                url: &self.url,
+                headers: &headers::of_stream(&terms, &resume.last_event_id, own),
+                body: &[],
+                carrier: Carrier::Watched,
+                until: exchange.until,
+            };
+            let why = match exchange.lane.send(&request) {
+                Ok(response) if response.is_success() && response.is_events() => {
+                    return self.read_reply(exchange, Carrier::Watched, response, resume);
+                }
+                // LHTTP-29
+                Ok(response) if response.status < 500 => {
+                    let has_session = terms.session.is_some();
+                    let refused = self.refused(&mut exchange.lane, response, has_session).error();
+                    return Err(Stop::Failed(match refused.refusal() {
+                        Some(Refusal::UnknownSession) => refused.ran(true),
+                        _ => cut_short(refused),
+                    }));
+                }
+                Ok(response) => self.refused(&mut exchange.lane, response, false).error(),
+                Err(Failure::Other(error)) => broken(error),
+                Err(failure) => return Err(self.stop(failure)),
+            };
+            if !self.is_wanted(key) {
+                return Err(Stop::Silent);
+            }
+            resume.failures += 1;
+            if resume.failures >= Resume::MOST_FAILURES {
+                return Err(Stop::Failed(cut_short(why)));
+            }
+        }
+    }
+
+    /// Hands over what the stream of a request's own says.
+    fn hear(self: &Arc<Self>, id: u64, events: &mut Events) -> Result<Heard, Failure> {
+        let mut skim = Skim::default();
+        let mut is_answered = false;
+        let mut has_spoken = false;
+        while !is_answered {
+            let came = events.read(&mut |part| {
+                // HTTP-6: what follows the reply is nobody's. Without an inbox all of it is.
+                let Some(inbox) = self.inbox.upgrade().filter(|_| !is_answered) else {
+                    return is_answered = true;
+                };
+                has_spoken = true;
+                self.set_under_way(id, false);
+                is_answered = match part {
+                    // An event without data only sets an id.
+                    Part::Event(Event { kind, data }) if kind == MESSAGE && !data.is_empty() => {
+                        inbox.message(data, Some(id)) == Some(id)
+                    }
+                    Part::Event(_) => false,
+                    Part::Piece(piece) => {
+                        skim.feed(piece);
+                        false
+                    }
+                    Part::TooLong { kind, bytes } => {
+                        let answers = std::mem::take(&mut skim).answers();
+                        let answers = answers.filter(|it| *it == id && kind == MESSAGE);
+                        inbox.too_long(answers, bytes);
+                        answers.is_some()
+                    }
+                };
+                self.set_under_way(id, !is_answered);
+            })?;
+            // A socket that was shut down still holds all that has arrived, perhaps megabytes.
+            if came == 0 || !is_answered && !self.is_wanted(Key::Request(id)) {
+                return Ok(Heard::End(has_spoken));
+            }
+        }
+        Ok(Heard::Reply)
+    }
+
+    /// Where messages go to.
+    pub(super) fn endpoint(&self) -> Uri {
+        self.lock().terms.endpoint.clone().unwrap_or_else(|| self.url.clone())
+    }
+
+    /// Reads what came instead of a success.
+    pub(super) fn refused(&self, lane: &mut Lane, response: Response, had_session: bool) -> Refused {
+        let (status, retry_after) = (response.status, response.retry_after());
+        // An error that may have no end is not read.
+        let body = match response.is_events() {
+            true => Vec::new(),
+            false => lane.read(response, self.limits.message).unwrap_or_default(),
+        };
+        Refused { status, retry_after, body, had_session }
+    }
+
+    fn stop(&self, failure: Failure) -> Stop {
+        match failure {
+            // The session's own clock says so.
+            Failure::TimedOut => Stop::Silent,
+            Failure::TooLarge => {
+                let most = self.limits.message;
+                let text = format!("the server sent an answer of more than {most} bytes");
+                let error = Error::new(ErrorKind::Limit, text).ran(true);
+                Stop::Failed(error.hint("Raise `Limits::message` if that is expected"))
+            }
+            Failure::NotConnected => Stop::Elsewhere,
+            Failure::Other(error) => Stop::Failed(broken(error)),
+        }
+    }
+}
+
+/// ERA-34: whether what refuses `initialize` may be a server of the old transport. One that says so
+/// in words of the modern era (ERA-29), or that there is no such method, is none.
+fn may_be_http_sse(refused: &Refused) -> bool {
+    matches!(refused.status, 400 | 404 | 405)
+        && !matches!(refused.code(), Some(-32022..=-32020 | -32601))
+}
+
+/// HTTP-11: nothing brings the reply back.
+fn cut_short(why: impl std::fmt::Display) -> Error {
+    let text = format!("the server's event stream broke before the reply: {why}");
+    Error::new(ErrorKind::Disconnected, text).hint("Ask again, if that does no harm").ran(true)
+}

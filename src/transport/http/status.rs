@@ -1,0 +1,110 @@
+//! What the status of an answer means.
+
+use std::io;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Refusal, said};
+use crate::protocol::envelope::{Kind, Message, Outcome};
+
+/// What came back instead of a success.
+pub(super) struct Refused {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) body: Vec<u8>,
+    /// The request named a session.
+    pub(super) had_session: bool,
+}
+
+impl Refused {
+    /// The code of the JSON-RPC error in the body, if that is what it is.
+    pub(super) fn code(&self) -> Option<i64> {
+        let message = Message::scan(self.body.clone()).ok()?;
+        match message.kind() {
+            Kind::Response { outcome: Outcome::Error, .. } => Some(message.rpc_error().code),
+            _ => None,
+        }
+    }
+
+    /// The session is over, whatever else the answer says (LHTTP-8).
+    fn ended_session(&self) -> bool {
+        self.had_session && self.status == 404
+    }
+
+    /// The JSON-RPC response in the body, whatever the status, or what the status means.
+    pub(super) fn reply(self) -> Result<Vec<u8>, Error> {
+        let is_reply = !matches!(self.status, 401 | 403) && !self.ended_session();
+        if is_reply && self.code().is_some() {
+            return Ok(self.body);
+        }
+        Err(self.error())
+    }
+
+    pub(super) fn error(&self) -> Error {
+        let status = self.status;
+        if self.ended_session() {
+            let text = format!("the server no longer knows this session (HTTP {status})");
+            let error = Error::new(ErrorKind::Disconnected, text).hint("Open a new client");
+            return error.refused(Refusal::UnknownSession).ran(false);
+        }
+        let text = match status {
+            300..400 => format!("the server redirects (HTTP {status}), which is not followed"),
+            _ => format!("the server answered with HTTP {status}"),
+        };
+        let body = said(&String::from_utf8_lossy(self.body.get(..200).unwrap_or(&self.body)));
+        let text = if body.is_empty() { text } else { format!("{text}: {body}") };
+        let (kind, hint) = match status {
+            401 | 403 => {
+                (ErrorKind::Authorization, "The server wants credentials, or refuses these")
+            }
+            400 | 404 | 405 => (ErrorKind::Unreachable, "Is this the URL of an MCP endpoint?"),
+            _ => (ErrorKind::Unreachable, "Try again later, or ask the server's operator"),
+        };
+        // Refused before it was looked at; behind any other status something may have begun.
+        let ran = !matches!(status, 401 | 404 | 405 | 429);
+        let error = Error::new(kind, text).hint(hint).retry_in(self.retry_after).ran(ran);
+        match status {
+            // ERA-33: these say nothing of the era, nor do those of 500 and above.
+            401 | 403 | 406 | 407 | 408 | 413 | 415 | 421 | 425 | 429 | 431 => error,
+            400..500 => error.refused(Refusal::Unrecognised),
+            _ => error,
+        }
+    }
+}
+
+/// The exchange broke.
+pub(super) fn broken(error: ureq::Error) -> Error {
+    let (kind, hint, ran) = match &error {
+        ureq::Error::HostNotFound => (ErrorKind::Unreachable, "Check the host's name", false),
+        ureq::Error::ConnectionFailed => (ErrorKind::Unreachable, "Is the server running?", false),
+        ureq::Error::Io(io) => match io.kind() {
+            io::ErrorKind::ConnectionRefused => {
+                (ErrorKind::Unreachable, "Is the server running?", false)
+            }
+            io::ErrorKind::InvalidData => {
+                (ErrorKind::Unreachable, "Is this an https port, its certificate trusted?", true)
+            }
+            _ if is_break(&error) => {
+                (ErrorKind::Disconnected, "The connection broke; open a new client", true)
+            }
+            _ => (ErrorKind::Unreachable, "Check the host's name, and the network", true),
+        },
+        ureq::Error::Tls(_) | ureq::Error::ConnectProxyFailed(_) => {
+            (ErrorKind::Unreachable, "Is its certificate trusted, and the proxy right?", false)
+        }
+        _ => (ErrorKind::Disconnected, "The connection broke; open a new client", true),
+    };
+    Error::new(kind, format!("the exchange failed: {error}")).hint(hint).ran(ran).source(error)
+}
+
+/// The connection was there, and is not any more.
+pub(super) fn is_break(error: &ureq::Error) -> bool {
+    let ureq::Error::Io(io) = error else { return false };
+    matches!(
+        io.kind(),
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::NotConnected
+    )
+}
