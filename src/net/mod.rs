@@ -1,6 +1,8 @@
 //! HTTP exchanges over ureq: one lane, one exchange at a time, one way to interrupt it.
 
+mod redirect;
 mod sse;
+mod url;
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -11,8 +13,10 @@ use ureq::{Agent, Body, BodyReader};
 
 use crate::deadline::Deadline;
 
+pub(crate) use redirect::{MOST_REDIRECTS, Redirect, decide};
 use sse::Decoder;
 pub(crate) use sse::{Event, MESSAGE, Part};
+pub(crate) use url::{is_loopback, resolve, same_origin};
 
 /// An agent of its own for one exchange at a time, so that ending the agent ends the exchange.
 pub(crate) struct Lane {
@@ -64,6 +68,7 @@ impl Lane {
             .max_idle_connections_per_host(1)
             .input_buffer_size(32 * 1024)
             .output_buffer_size(32 * 1024);
+        // Proxies are for the network; this machine's own servers are not behind them.
         if is_loopback(url) {
             config = config.proxy(None);
         }
@@ -162,30 +167,5 @@ fn failure(error: ureq::Error) -> Failure {
     match error {
         ureq::Error::Timeout(_) => Failure::TimedOut,
         other => Failure::Other(other),
-    }
-}
-
-/// Proxies are for the network; this machine's own servers are not behind them.
-fn is_loopback(url: &Uri) -> bool {
-    let host = url.host().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loopback_is_known_by_its_names() {
-        for (url, expected) in [
-            ("http://localhost:80/x", true),
-            ("http://127.3.2.1/", true),
-            ("http://[::1]:9/", true),
-            ("http://localhost.example.com/", false),
-            ("http://10.0.0.1/", false),
-        ] {
-            assert_eq!(is_loopback(&url.parse().unwrap()), expected, "{url}");
-        }
     }
 }
