@@ -2,6 +2,8 @@
 
 mod builder;
 mod era_memory;
+#[cfg(feature = "http")]
+mod http;
 mod list;
 mod notification;
 mod request;

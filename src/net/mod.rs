@@ -1,22 +1,28 @@
 //! HTTP exchanges over ureq: one lane, one exchange at a time, one way to interrupt it.
 
 mod redirect;
+mod retry_after;
+mod settings;
 mod sse;
+#[cfg(feature = "tls")]
+mod tls;
 mod url;
 
 use std::borrow::Cow;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use ureq::http::{Uri, header};
+use ureq::http::Uri;
+use ureq::http::header::{self, HeaderName, HeaderValue};
 use ureq::{Agent, Body, BodyReader};
 
 use crate::deadline::Deadline;
 
 pub(crate) use redirect::{MOST_REDIRECTS, Redirect, decide};
+pub(crate) use settings::Settings;
 use sse::Decoder;
 pub(crate) use sse::{Event, MESSAGE, Part};
-pub(crate) use url::{is_loopback, resolve, same_origin};
+pub(crate) use url::{has_user_info, resolve, same_origin};
 
 /// An agent of its own for one exchange at a time, so that ending the agent ends the exchange.
 pub(crate) struct Lane {
@@ -59,20 +65,8 @@ pub(crate) enum Failure {
 }
 
 impl Lane {
-    pub(crate) fn new(url: &Uri) -> Self {
-        let mut config = Agent::config_builder()
-            .http_status_as_error(false)
-            // A redirect would carry headers to wherever the server likes.
-            .max_redirects(0)
-            .max_idle_connections(1)
-            .max_idle_connections_per_host(1)
-            .input_buffer_size(32 * 1024)
-            .output_buffer_size(32 * 1024);
-        // Proxies are for the network; this machine's own servers are not behind them.
-        if is_loopback(url) {
-            config = config.proxy(None);
-        }
-        Self { agent: config.build().new_agent(), open_since: None, closes: false }
+    pub(crate) fn new(url: &Uri, settings: &Settings) -> Self {
+        Self { agent: settings.agent(url), open_since: None, closes: false }
     }
 
     /// Whether a connection is open: then the next exchange neither resolves nor connects.
@@ -90,6 +84,7 @@ impl Lane {
         &mut self,
         url: &Uri,
         headers: &[(Cow<'static, str>, String)],
+        own: Vec<(HeaderName, HeaderValue)>,
         body: &[u8],
         until: Until,
     ) -> Result<Response, Failure> {
@@ -97,6 +92,9 @@ impl Lane {
         let mut request = self.agent.post(url);
         for (name, value) in headers {
             request = request.header(name.as_ref(), value);
+        }
+        for (name, value) in own {
+            request = request.header(name, value);
         }
         let config = request.config();
         let request = match until {
@@ -112,8 +110,9 @@ impl Lane {
         let content_type = header(header::CONTENT_TYPE).unwrap_or_default();
         let content_type = content_type.split(';').next().unwrap_or_default().trim();
         let is_events = content_type.eq_ignore_ascii_case(EVENT_STREAM);
-        let retry_after = header(header::RETRY_AFTER).and_then(|value| value.parse().ok());
-        let retry_after = retry_after.map(Duration::from_secs);
+        let retry_after = header(header::RETRY_AFTER);
+        let retry_after =
+            retry_after.and_then(|value| retry_after::parse(value, header(header::DATE)));
         self.closes = header(header::CONNECTION).is_some_and(|it| it.eq_ignore_ascii_case("close"));
         Ok(Response { status, retry_after, is_events, body: response.into_body() })
     }

@@ -18,7 +18,7 @@ use ureq::http::Uri;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result, said};
 use crate::limits::Limits;
-use crate::net::{Event, Events, Failure, Lane, MESSAGE, Part, Response, Until};
+use crate::net::{Event, Events, Failure, Lane, MESSAGE, Part, Response, Settings, Until};
 use crate::protocol::envelope::{Kind, Message};
 use crate::protocol::skim::Skim;
 use crate::threads::Threads;
@@ -30,6 +30,7 @@ struct Http(Arc<Shared>);
 
 struct Shared {
     url: Uri,
+    settings: Settings,
     limits: Limits,
     /// Weak, as the inbox holds the transport.
     inbox: Weak<dyn Inbox>,
@@ -84,10 +85,11 @@ struct Exchange {
 }
 
 /// A way to reach the server. Nothing is sent before the first message.
-pub(crate) fn connect(url: Uri, limits: Limits) -> Box<Connect> {
+pub(crate) fn connect(url: Uri, settings: Settings, limits: Limits) -> Box<Connect> {
     Box::new(move |inbox| {
         Ok(Arc::new(Http(Arc::new(Shared {
             url: url.clone(),
+            settings: settings.clone(),
             limits: limits.clone(),
             inbox: Arc::downgrade(&inbox),
             lanes: Mutex::default(),
@@ -146,7 +148,9 @@ impl Shared {
     ) -> Result<Option<Vec<u8>>, Option<Error>> {
         let Exchange { id, ref mut lane, ref headers, ref body, .. } = *exchange;
         let most = self.limits.message;
-        let response = lane.post(&self.url, headers, body, until).map_err(|it| self.why(it))?;
+        let own = self.settings.headers().map_err(Some)?;
+        let response =
+            lane.post(&self.url, headers, own, body, until).map_err(|it| self.why(it))?;
         let (status, wait) = (response.status, response.retry_after);
         let body = match ((200..300).contains(&status), response.is_events) {
             (true, true) => return self.read_events(id, lane, response).map(|()| None),
@@ -315,7 +319,7 @@ impl Transport for Http {
             let text = format!("{most} requests are already under way");
             return Err(Error::new(ErrorKind::Limit, text).hint("Raise `Limits::in_flight`"));
         }
-        let lane = lanes.idle.pop().unwrap_or_else(|| Lane::new(&self.0.url));
+        let lane = lanes.idle.pop().unwrap_or_else(|| Lane::new(&self.0.url, &self.0.settings));
         lanes
             .busy
             .insert(id, Busy { agent: lane.interrupt(), is_under_way: true, drained_by: None });
