@@ -2,6 +2,8 @@
 
 mod builder;
 mod era_memory;
+#[cfg(feature = "http")]
+mod http;
 mod list;
 mod notification;
 mod request;
@@ -357,8 +359,10 @@ impl Client {
             self.inner.session.set_log_level(level);
             return Ok(());
         }
-        let request = ClientRequest::SetLevel(SetLevelParams::new(level));
-        Request::<EmptyResult>::new(self, request).call().map(drop)
+        let request = ClientRequest::SetLevel(SetLevelParams::new(level.clone()));
+        Request::<EmptyResult>::new(self, request).call()?;
+        self.inner.session.set_log_level(level);
+        Ok(())
     }
 
     /// Returns a builder for any method with any params (an object, or `()` for none), whose

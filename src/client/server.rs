@@ -11,6 +11,8 @@ use std::sync::Arc;
 use crate::client::era_memory;
 use crate::error::{Error, ErrorKind, Result, without_secrets};
 use crate::limits::{Limits, Timeouts};
+#[cfg(feature = "http")]
+use crate::net::{Settings, has_user_info};
 use crate::process::CommandLine;
 use crate::protocol::{Era, ProtocolVersion};
 use crate::session::Pin;
@@ -39,6 +41,8 @@ pub struct Server {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     fast_path: bool,
+    #[cfg(feature = "http")]
+    settings: Settings,
     /// The first setting that does not fit.
     problem: Option<String>,
 }
@@ -60,6 +64,8 @@ impl Server {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             fast_path: !cfg!(umcp_threads),
+            #[cfg(feature = "http")]
+            settings: Settings::default(),
             problem: None,
         }
     }
@@ -121,12 +127,30 @@ impl Server {
     fn command_line(mut self, setting: &str, set: impl FnOnce(&mut CommandLine)) -> Self {
         match &mut self.reach {
             Reach::Command(line) => set(line),
-            _ if self.problem.is_none() => {
-                self.problem = Some(format!("`{setting}` is for servers that are commands"));
-            }
-            _ => {}
+            _ => self.refuse(format!("`{setting}` is for servers that are commands")),
         }
         self
+    }
+
+    #[cfg(feature = "http")]
+    pub(super) fn http(
+        mut self,
+        setting: &str,
+        set: impl FnOnce(&mut Settings) -> Result<(), String>,
+    ) -> Self {
+        match &self.reach {
+            Reach::Url(_) => {
+                if let Err(why) = set(&mut self.settings) {
+                    self.refuse(format!("`{setting}`: {why}"));
+                }
+            }
+            _ => self.refuse(format!("`{setting}` is for servers that are URLs")),
+        }
+        self
+    }
+
+    fn refuse(&mut self, problem: String) {
+        self.problem.get_or_insert(problem);
     }
 
     /// Adds an argument to the command.
@@ -337,10 +361,11 @@ impl Server {
             Some("https") => return Err(invalid("umcp was built without the feature `tls`")),
             _ => return Err(invalid("it starts with neither https:// nor http://")),
         }
-        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        if has_user_info(&uri) {
             return Err(invalid("credentials do not belong into a URL"));
         }
-        Ok(crate::transport::http::connect(uri, self.limits.clone()))
+        self.settings.check(&uri)?;
+        Ok(crate::transport::http::connect(uri, self.settings.clone(), self.limits.clone()))
     }
 
     #[cfg(not(feature = "http"))]
@@ -355,6 +380,10 @@ impl fmt::Debug for Server {
         debug.field("label", &self.label());
         if let Reach::Command(line) = &self.reach {
             debug.field("command", line);
+        }
+        #[cfg(feature = "http")]
+        if let Reach::Url(_) = &self.reach {
+            debug.field("settings", &self.settings);
         }
         debug
             .field("pin", &self.pin)

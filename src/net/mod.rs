@@ -1,23 +1,33 @@
 //! HTTP exchanges over ureq: one lane, one exchange at a time, one way to interrupt it.
 
 mod door;
+mod redirect;
+mod retry_after;
+mod settings;
 mod sse;
+#[cfg(feature = "tls")]
+mod tls;
+mod url;
 
 use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, AsSendBody, Body, BodyReader};
 
 use crate::deadline::Deadline;
+use crate::error::{Error, ErrorKind};
 
 use door::{Door, Lookup, Opener};
+use redirect::{MOST_REDIRECTS, Redirect, decide};
 use sse::Decoder;
 
 pub(crate) use door::Host;
+pub(crate) use settings::Settings;
 pub(crate) use sse::{Event, MESSAGE, Part};
+pub(crate) use url::{has_user_info, resolve, same_origin};
 
 /// An agent of its own for one exchange at a time, so that ending the agent ends the exchange.
 pub(crate) struct Lane {
@@ -36,7 +46,7 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    pub(crate) fn end(&self) {
+    pub(crate) fn end(self) {
         self.door.abandon();
         self.agent.shutdown();
     }
@@ -84,25 +94,16 @@ pub(crate) enum Failure {
     TooLarge,
     /// There is no open connection, and the caller's thread may not open one: nothing was sent.
     NotConnected,
+    /// A redirect that is not followed.
+    Refused(Error),
     Other(ureq::Error),
 }
 
 impl Lane {
-    pub(crate) fn new(url: &Uri, host: &Arc<Host>) -> Self {
-        let mut config = Agent::config_builder()
-            .http_status_as_error(false)
-            // A redirect would carry headers to wherever the server likes.
-            .max_redirects(0)
-            .max_idle_connections(1)
-            .max_idle_connections_per_host(1)
-            .input_buffer_size(32 * 1024)
-            .output_buffer_size(32 * 1024);
-        if is_loopback(url) {
-            config = config.proxy(None);
-        }
+    pub(crate) fn new(url: &Uri, settings: &Settings, host: &Arc<Host>) -> Self {
         let door = Arc::new(Door::new(host));
         let opener = Opener { door: door.clone(), inner: DefaultConnector::default() };
-        let agent = Agent::with_parts(config.build(), opener, Lookup(door.clone()));
+        let agent = Agent::with_parts(settings.config(url), opener, Lookup(door.clone()));
         Self { agent, door, open_since: None, closes: false }
     }
 
@@ -115,13 +116,33 @@ impl Lane {
         Interrupt { agent: self.agent.clone(), door: self.door.clone() }
     }
 
-    /// Sends a request, and waits for the head of the answer.
+    /// Sends a request, and waits for the head of the answer. Follows the redirects that may be
+    /// followed.
     pub(crate) fn send(&mut self, request: &Request<'_>) -> Result<Response, Failure> {
+        let mut redirected: Option<Uri> = None;
+        for _ in 0..=MOST_REDIRECTS {
+            let from = redirected.as_ref().unwrap_or(request.url);
+            let response = self.send_to(from, request)?;
+            if !matches!(response.status, 300..400) {
+                return Ok(response);
+            }
+            match decide(from, response.status, response.text(&header::LOCATION)) {
+                Redirect::Follow(target) => redirected = Some(target),
+                Redirect::Refused(error) => return Err(Failure::Refused(error)),
+            }
+            self.finish(response);
+        }
+        let text = format!("the server redirects more than {MOST_REDIRECTS} times");
+        let error = Error::new(ErrorKind::Unreachable, text);
+        Err(Failure::Refused(error.hint("Ask the server's operator for its URL").ran(true)))
+    }
+
+    fn send_to(&mut self, url: &Uri, request: &Request<'_>) -> Result<Response, Failure> {
         self.open_since = None;
         self.door.begin(request.carrier != Carrier::Caller, request.until);
         let sent = match request.method {
-            Method::POST => self.run(request, request.body),
-            _ => self.run(request, ()),
+            Method::POST => self.run(url, request, request.body),
+            _ => self.run(url, request, ()),
         };
         self.door.leave(sent.is_ok());
         let (head, body) = match sent {
@@ -136,10 +157,11 @@ impl Lane {
 
     fn run(
         &self,
+        url: &Uri,
         request: &Request<'_>,
         body: impl AsSendBody,
     ) -> Result<http::Response<Body>, ureq::Error> {
-        let mut parts = http::Request::builder().method(&request.method).uri(request.url);
+        let mut parts = http::Request::builder().method(&request.method).uri(url);
         if let Some(headers) = parts.headers_mut() {
             headers.extend(request.headers.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
         }
@@ -154,8 +176,11 @@ impl Lane {
 
     /// Reads the rest, at most `limit` bytes of it.
     pub(crate) fn read(&mut self, response: Response, limit: usize) -> Result<Vec<u8>, Failure> {
+        // What is announced is not always sent.
+        const RESERVED: usize = 16 * 1024 * 1024;
         let announced = response.body.content_length().unwrap_or_default();
-        let mut body = Vec::with_capacity(usize::try_from(announced).unwrap_or(limit).min(limit));
+        let announced = usize::try_from(announced).unwrap_or(RESERVED);
+        let mut body = Vec::with_capacity(announced.min(limit).min(RESERVED));
         let most = (limit as u64).saturating_add(1);
         let mut reader = response.body.into_reader().take(most);
         reader.read_to_end(&mut body).map_err(|error| failure(ureq::Error::from(error)))?;
@@ -197,8 +222,7 @@ impl Response {
     }
 
     pub(crate) fn retry_after(&self) -> Option<Duration> {
-        let seconds = self.text(&header::RETRY_AFTER)?.trim().parse().ok()?;
-        Some(Duration::from_secs(seconds))
+        retry_after::parse(self.text(&header::RETRY_AFTER)?, self.text(&header::DATE))
     }
 
     pub(crate) fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
@@ -227,6 +251,16 @@ impl Response {
 }
 
 impl Events {
+    /// The id to resume the stream from, or nothing.
+    pub(crate) fn last_event_id(&self) -> &str {
+        self.decoder.last_event_id()
+    }
+
+    /// How long the server wants a client to wait before it connects again.
+    pub(crate) fn retry(&self) -> Option<Duration> {
+        self.decoder.retry()
+    }
+
     /// Waits for more. Returns how many bytes came: none after the end.
     pub(crate) fn read(&mut self, each: &mut dyn FnMut(Part<'_>)) -> Result<usize, Failure> {
         let came = self.body.read(&mut self.buffer);
@@ -240,30 +274,5 @@ fn failure(error: ureq::Error) -> Failure {
     match error {
         ureq::Error::Timeout(_) => Failure::TimedOut,
         other => Failure::Other(other),
-    }
-}
-
-/// Proxies are for the network; this machine's own servers are not behind them.
-fn is_loopback(url: &Uri) -> bool {
-    let host = url.host().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loopback_is_known_by_its_names() {
-        for (url, expected) in [
-            ("http://localhost:80/x", true),
-            ("http://127.3.2.1/", true),
-            ("http://[::1]:9/", true),
-            ("http://localhost.example.com/", false),
-            ("http://10.0.0.1/", false),
-        ] {
-            assert_eq!(is_loopback(&url.parse().unwrap()), expected, "{url}");
-        }
     }
 }

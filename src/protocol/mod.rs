@@ -16,6 +16,8 @@ mod input;
 mod json;
 mod lenient;
 mod lifecycle;
+#[cfg(feature = "http")]
+pub(crate) mod header_value;
 pub(crate) mod meta;
 mod notifications;
 mod prompts;

@@ -6,6 +6,7 @@ mod cancel;
 mod dispatcher;
 mod handshake;
 mod pending;
+mod renewal;
 mod router;
 
 use std::fmt;
@@ -24,6 +25,7 @@ use crate::transport::CloseReport;
 pub use cancel::CancelToken;
 pub(crate) use dispatcher::Listener;
 pub(crate) use pending::{Options, PendingRequest};
+use renewal::Renewal;
 use router::Router;
 
 /// Which revisions may be spoken.
@@ -88,6 +90,7 @@ pub(crate) struct Session {
     /// The modern era's speaker: the version now in use and what every request says with it.
     speaking: Mutex<Option<(ProtocolVersion, SenderMeta)>>,
     log_level: Mutex<Option<LoggingLevel>>,
+    renewal: Renewal,
 }
 
 impl Session {
@@ -103,7 +106,8 @@ impl Session {
         self.speaking.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The modern era's log level, which every request names.
+    /// The log level: in the modern era every request names it, in the legacy era a session that
+    /// begins anew is told.
     pub(crate) fn set_log_level(&self, level: LoggingLevel) {
         *self.log_level.lock().unwrap_or_else(PoisonError::into_inner) = Some(level);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::deadline::{Clock, Clocks, Deadline};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Refusal, Result};
 use crate::protocol::envelope::{Kind, Message, Outcome};
 use crate::protocol::meta::RequestMeta;
 use crate::protocol::{ClientRequest, LogMessageParams, ProgressParams, ProtocolVersion};
@@ -61,6 +61,10 @@ pub(crate) struct PendingRequest<'a> {
     waits: bool,
     /// The reply, or what came instead, has been returned.
     is_over: bool,
+    /// Which of the connection's sessions it was sent in.
+    generation: u64,
+    /// The server had ended that, and it was sent in another.
+    is_renewed: bool,
     /// What is being put into the slot has been waited for.
     is_overdue: bool,
 }
@@ -88,6 +92,8 @@ impl<'a> PendingRequest<'a> {
             retried: Vec::new(),
             waits,
             is_over: false,
+            generation: 0,
+            is_renewed: false,
             is_overdue: false,
         };
         pending.send().map_err(|error| pending.explain(error))?;
@@ -105,6 +111,7 @@ impl<'a> PendingRequest<'a> {
         let interest = Interest { progress, log: options.on_log.is_some(), ..Interest::default() };
         let speaking = session.speaking();
         self.sent_at = Instant::now();
+        self.generation = session.generation();
         let sending = Sending {
             request: &self.request,
             speaking: speaking.as_ref().map(|(version, sender)| (*version, sender)),
@@ -186,7 +193,11 @@ impl<'a> PendingRequest<'a> {
                         return Some(outcome);
                     }
                 }
-                Some(Delivery::Failed(id, error)) if id == self.id() => return Some(Err(error)),
+                Some(Delivery::Failed(id, error)) if id == self.id() => {
+                    if let Some(error) = self.renew(error) {
+                        return Some(Err(error));
+                    }
+                }
                 Some(_) => {}
                 None if end.has_passed() => {
                     if let Some(error) = self.time_out() {
@@ -196,6 +207,19 @@ impl<'a> PendingRequest<'a> {
                 None => return None,
             }
         }
+    }
+
+    /// LHTTP-8, LHTTP-9: sends the request again, in another session, if the server has ended the one
+    /// it was sent in and so has not begun it. Returns why there is no reply, if not.
+    fn renew(&mut self, error: Error) -> Option<Error> {
+        let is_over = error.refusal() == Some(Refusal::UnknownSession);
+        if !is_over || self.is_renewed || error.may_have_run() {
+            return Some(error);
+        }
+        self.is_renewed = true;
+        let cancel = self.options.cancel.as_ref();
+        let renewed = self.session.renew(self.generation, &self.slot, &self.clocks, cancel);
+        renewed.and_then(|()| self.send()).err()
     }
 
     /// Leaves the request. Returns `None` if its reply, or what ended it, came just now and is

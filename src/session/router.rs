@@ -202,6 +202,38 @@ impl Router {
         Ok(Sent { id, watch: cancel.map(|token| token.watch(self, id)) })
     }
 
+    /// Something to be waited for that is no request: a delivery for its id comes from elsewhere.
+    pub(crate) fn expect(self: &Arc<Self>, slot: &Slot, cancel: Option<&CancelToken>) -> Result<Sent> {
+        if cancel.is_some_and(CancelToken::is_cancelled) {
+            return Err(cancelled());
+        }
+        let id = self.register(slot, Interest { silent: true, ..Interest::default() })?;
+        Ok(Sent { id, watch: cancel.map(|token| token.watch(self, id)) })
+    }
+
+    /// Tells transport and server that the handshake is done. Returns what is still to be waited
+    /// for.
+    pub(crate) fn agree(
+        self: &Arc<Self>,
+        slot: &Slot,
+        version: ProtocolVersion,
+        until: Deadline,
+        cancel: Option<&CancelToken>,
+    ) -> Result<Option<Sent>> {
+        let expected = self.expect(slot, cancel)?;
+        let method = "notifications/initialized";
+        let json = envelope::notification(method, None);
+        log::debug!("{}: -> {method} ({} bytes)", self.server, json.len());
+        let initialized = Outgoing { until, ..Outgoing::aside(json, method) };
+        match self.transport()?.agreed(expected.id, version, initialized) {
+            Ok(false) => Ok(Some(expected)),
+            outcome => {
+                self.lock().requests.remove(&expected.id);
+                outcome.map(|_| None)
+            }
+        }
+    }
+
     fn register(&self, slot: &Slot, interest: Interest) -> Result<u64> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut pending = self.lock();
@@ -251,17 +283,7 @@ impl Router {
     pub(crate) fn post_aside(&self, json: Vec<u8>, method: &str) {
         log::debug!("{}: -> {method} ({} bytes)", self.server, json.len());
         log::trace!("{}: -> {}", self.server, String::from_utf8_lossy(&json));
-        let message = Outgoing {
-            json,
-            id: None,
-            method,
-            name: None,
-            version: None,
-            mirror: &[],
-            is_read: false,
-            waits: false,
-            until: Deadline::after(Duration::ZERO),
-        };
+        let message = Outgoing::aside(json, method);
         if let Err(error) = self.transport().and_then(|transport| transport.post(message)) {
             log::debug!("{}: {method} was not sent: {error}", self.server);
         }
@@ -545,6 +567,13 @@ impl Inbox for Router {
                 self.ended(Some(id), error.hint("Raise `Limits::message`, or ask for less"));
             }
             None => log::warn!("{}: dropped a message of {bytes} bytes", self.server),
+        }
+    }
+
+    fn ready(&self, id: u64) {
+        let entry = self.lock().requests.remove(&id);
+        if let Some(entry) = entry {
+            entry.sender.send(Delivery::Ready(id));
         }
     }
 

@@ -15,6 +15,7 @@ mod turns;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
@@ -41,6 +42,17 @@ pub(crate) trait Transport: Send + Sync {
     /// Something was put into a slot by a thread that does not read: a caller that lends its thread
     /// looks.
     fn wake(&self) {}
+
+    /// The handshake of a legacy server has agreed on a version, of which `initialized` tells the
+    /// server. Returns whether that is all; if not, a delivery for `id` follows.
+    fn agreed(
+        &self,
+        _id: u64,
+        _version: ProtocolVersion,
+        initialized: Outgoing<'_>,
+    ) -> Result<bool> {
+        self.post(initialized).map(|()| true)
+    }
 
     /// The caller has left its request: says what became of the request and what is owed.
     fn abandon(&self, id: u64) -> Abandoned;
@@ -73,6 +85,23 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) until: Deadline,
 }
 
+impl<'a> Outgoing<'a> {
+    /// A message that no caller waits for.
+    pub(crate) fn aside(json: Vec<u8>, method: &'a str) -> Self {
+        Self {
+            json,
+            id: None,
+            method,
+            name: None,
+            version: None,
+            mirror: &[],
+            is_read: false,
+            waits: false,
+            until: Deadline::after(Duration::ZERO),
+        }
+    }
+}
+
 /// What became of a request whose caller left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Abandoned {
@@ -89,8 +118,9 @@ pub(crate) enum Abandoned {
 pub(crate) struct Facts {
     /// The server has written something, whatever it was.
     pub(crate) has_spoken: bool,
-    /// Only the modern era can be spoken over this transport.
-    pub(crate) modern_only: bool,
+    /// Every request is answered or fails by itself: silence says nothing of the server's era, nor
+    /// does a connection that ends.
+    pub(crate) answers_or_fails: bool,
     /// What a message says has to be said in headers too.
     pub(crate) mirrors: bool,
 }
@@ -119,6 +149,9 @@ pub(crate) trait Inbox: Send + Sync {
     /// A message of so many bytes, too long to be kept, which answers this request, if any.
     fn too_long(&self, answers: Option<u64>, bytes: u64);
 
+    /// What was agreed for this id has been done.
+    fn ready(&self, id: u64);
+
     /// The exchange of one request (`Some`) or the whole connection (`None`) has ended.
     fn ended(&self, scope: Option<u64>, why: Error);
 }
@@ -130,6 +163,8 @@ pub(crate) enum Delivery {
     Reply(u64, Message),
     /// A notification that belongs to the call.
     Notice(Notice),
+    /// What was agreed has been done.
+    Ready(u64),
     /// The request will not be answered.
     Failed(u64, Error),
 }

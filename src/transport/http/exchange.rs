@@ -63,6 +63,12 @@ impl Resume {
         }
     }
 
+    /// Nothing came of it. Returns whether to go on.
+    pub(super) fn fail(&mut self) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        self.failures < Self::MOST_FAILURES
+    }
+
     /// What a stream said before it ended. Returns whether to go on.
     pub(super) fn note(&mut self, events: &Events, has_spoken: bool) -> bool {
         let id = events.last_event_id();
@@ -70,8 +76,11 @@ impl Resume {
             id.clone_into(&mut self.last_event_id);
         }
         self.retry = events.retry().or(self.retry);
-        self.failures = if has_spoken { 0 } else { self.failures.saturating_add(1) };
-        self.failures < Self::MOST_FAILURES
+        if has_spoken {
+            self.failures = 0;
+            return true;
+        }
+        self.fail()
     }
 }
 
@@ -152,6 +161,7 @@ impl Shared {
                 Step::Resume(resume) => return self.resume(exchange, resume).map(|()| None),
                 Step::OtherTransport(refused) => match self.find_endpoint(exchange.until) {
                     Ok(()) => exchange.step = Step::Post,
+                    Err(why) if why.kind() == ErrorKind::Protocol => return Err(why.into()),
                     Err(why) => {
                         log::debug!("no HTTP+SSE either: {why}");
                         return Ok(Some(refused.reply()?));
@@ -291,8 +301,7 @@ impl Shared {
             if !self.is_wanted(key) {
                 return Err(Stop::Silent);
             }
-            resume.failures += 1;
-            if resume.failures >= Resume::MOST_FAILURES {
+            if !resume.fail() {
                 return Err(Stop::Failed(cut_short(why)));
             }
         }
@@ -365,6 +374,7 @@ impl Shared {
                 Stop::Failed(error.hint("Raise `Limits::message` if that is expected"))
             }
             Failure::NotConnected => Stop::Elsewhere,
+            Failure::Refused(error) => Stop::Failed(error),
             Failure::Other(error) => Stop::Failed(broken(error)),
         }
     }

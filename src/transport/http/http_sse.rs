@@ -7,7 +7,7 @@ use crossbeam_channel::Sender;
 use ureq::http::{Method, Uri};
 
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result, said};
+use crate::error::{Error, ErrorKind, Result, said, without_secrets};
 use crate::net::{self, Carrier, Events, Failure, Lane, Part, Request};
 
 use super::lanes::Key;
@@ -120,12 +120,16 @@ impl Shared {
         let uri = net::resolve(&self.url, text.trim());
         // SSE-5: credentials and messages go nowhere else.
         uri.filter(|uri| net::same_origin(&self.url, uri)).ok_or_else(|| {
-            no_endpoint(&format!("{:?} is not of the same origin", said(&text)))
+            let text = format!(
+                "the server wants messages sent to {:?}, which is not of its own origin",
+                said(&without_secrets(&text))
+            );
+            Error::new(ErrorKind::Protocol, text).hint("Ask the server's operator")
         })
     }
 }
 
 fn no_endpoint(why: &str) -> Error {
     let text = format!("the server's event stream names no endpoint for messages: {why}");
-    Error::new(ErrorKind::Protocol, text)
+    Error::new(ErrorKind::Unreachable, text)
 }

@@ -24,7 +24,7 @@ use ureq::http::{HeaderValue, Method, Uri};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Limits;
-use crate::net::{Carrier, Headers, Host, Lane, Request};
+use crate::net::{Carrier, Headers, Host, Interrupt, Lane, Request, Settings};
 use crate::protocol::ProtocolVersion;
 use crate::threads::Threads;
 use crate::transport::{
@@ -42,6 +42,7 @@ struct Http(Arc<Shared>);
 
 struct Shared {
     url: Uri,
+    settings: Settings,
     host: Arc<Host>,
     limits: Limits,
     /// Weak, as the inbox holds the transport.
@@ -81,10 +82,11 @@ struct Terms {
 }
 
 /// A way to reach the server. Nothing is sent before the first message.
-pub(crate) fn connect(url: Uri, limits: Limits) -> Box<Connect> {
+pub(crate) fn connect(url: Uri, settings: Settings, limits: Limits) -> Box<Connect> {
     Box::new(move |inbox| {
         Ok(Arc::new(Http(Arc::new(Shared {
             url: url.clone(),
+            settings: settings.clone(),
             host: Arc::default(),
             limits: limits.clone(),
             inbox: Arc::downgrade(&inbox),
@@ -102,22 +104,21 @@ impl Shared {
     }
 
     fn new_lane(&self) -> Lane {
-        Lane::new(&self.url, &self.host)
+        Lane::new(&self.url, &self.settings, &self.host)
     }
 
     /// What the caller wants in every request.
     fn own_headers(&self) -> Result<Headers> {
-        Ok(Headers::new())
+        self.settings.headers()
     }
 
     /// Ends an exchange.
     fn interrupt(&self, key: Key) -> bool {
         let interrupt = self.lock().lanes.take(key);
-        if let Some(interrupt) = &interrupt {
-            self.interrupted.notify_all();
-            interrupt.end();
-        }
-        interrupt.is_some()
+        let Some(interrupt) = interrupt else { return false };
+        self.interrupted.notify_all();
+        interrupt.end();
+        true
     }
 
     /// LHTTP-11: the session is not needed any more. Whether the server agrees is of no interest.
@@ -232,7 +233,7 @@ impl Transport for Http {
         drop(state);
         self.0.changed.notify_all();
         self.0.interrupted.notify_all();
-        interrupts.iter().for_each(|interrupt| interrupt.end());
+        interrupts.into_iter().for_each(Interrupt::end);
         self.0.finish_asides(until);
         self.0.end_session(until);
         let mut state = self.0.lock();
