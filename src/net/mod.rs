@@ -163,7 +163,9 @@ impl Lane {
     ) -> Result<http::Response<Body>, ureq::Error> {
         let mut parts = http::Request::builder().method(&request.method).uri(url);
         if let Some(headers) = parts.headers_mut() {
-            headers.extend(request.headers.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
+            headers.extend(
+                request.headers.iter().map(|(name, value)| (Some(name.clone()), value.clone())),
+            );
         }
         let config = self.agent.configure_request(parts.body(body)?);
         let left = Some(request.until.remaining());

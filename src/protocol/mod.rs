@@ -12,12 +12,12 @@ mod completion;
 mod content;
 mod elicitation;
 pub(crate) mod envelope;
+#[cfg(feature = "http")]
+pub(crate) mod header_value;
 mod input;
 mod json;
 mod lenient;
 mod lifecycle;
-#[cfg(feature = "http")]
-pub(crate) mod header_value;
 pub(crate) mod meta;
 mod notifications;
 mod prompts;

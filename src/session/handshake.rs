@@ -16,8 +16,8 @@ use crate::protocol::meta::{RequestMeta, SenderMeta};
 use crate::protocol::{
     ClientRequest, DiscoverResult, Era, InitializeParams, InitializeResult, ProtocolVersion,
 };
-use crate::session::router::{Interest, Router, Sending, Sent};
 use crate::session::renewal::Renewal;
+use crate::session::router::{Interest, Router, Sending, Sent};
 use crate::session::{CancelToken, Opening, Pin, Session, Terms, no_common_version, unclear_reply};
 use crate::transport::{Connect, Delivery, Slot};
 

@@ -203,7 +203,11 @@ impl Router {
     }
 
     /// Something to be waited for that is no request: a delivery for its id comes from elsewhere.
-    pub(crate) fn expect(self: &Arc<Self>, slot: &Slot, cancel: Option<&CancelToken>) -> Result<Sent> {
+    pub(crate) fn expect(
+        self: &Arc<Self>,
+        slot: &Slot,
+        cancel: Option<&CancelToken>,
+    ) -> Result<Sent> {
         if cancel.is_some_and(CancelToken::is_cancelled) {
             return Err(cancelled());
         }

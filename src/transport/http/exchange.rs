@@ -7,7 +7,9 @@ use ureq::http::{Method, Uri};
 
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Refusal, Result};
-use crate::net::{Carrier, Event, Events, Failure, Headers, Lane, MESSAGE, Part, Request, Response};
+use crate::net::{
+    Carrier, Event, Events, Failure, Headers, Lane, MESSAGE, Part, Request, Response,
+};
 use crate::protocol::skim::Skim;
 
 use super::lanes::Key;
@@ -262,11 +264,7 @@ impl Shared {
     }
 
     /// LHTTP-23: asks for the rest of a stream.
-    fn resume(
-        self: &Arc<Self>,
-        exchange: &mut Exchange,
-        mut resume: Resume,
-    ) -> Result<(), Stop> {
+    fn resume(self: &Arc<Self>, exchange: &mut Exchange, mut resume: Resume) -> Result<(), Stop> {
         let key = Key::Request(exchange.id);
         loop {
             if !self.pause(key, resume.wait()) {
@@ -353,7 +351,12 @@ impl Shared {
     }
 
     /// Reads what came instead of a success.
-    pub(super) fn refused(&self, lane: &mut Lane, response: Response, had_session: bool) -> Refused {
+    pub(super) fn refused(
+        &self,
+        lane: &mut Lane,
+        response: Response,
+        had_session: bool,
+    ) -> Refused {
         let (status, retry_after) = (response.status, response.retry_after());
         // An error that may have no end is not read.
         let body = match response.is_events() {

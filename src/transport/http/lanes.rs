@@ -64,7 +64,10 @@ impl Busy {
 impl Lanes {
     /// How many requests wait for their reply.
     pub(super) fn under_way(&self) -> usize {
-        self.busy.iter().filter(|(key, busy)| matches!(key, Key::Request(_)) && busy.is_under_way).count()
+        self.busy
+            .iter()
+            .filter(|(key, busy)| matches!(key, Key::Request(_)) && busy.is_under_way)
+            .count()
     }
 
     pub(super) fn occupy(&mut self, key: Key, lane: &Lane) {
