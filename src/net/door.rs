@@ -49,6 +49,8 @@ pub(super) struct Door {
 struct Stage {
     /// An attempt is under way.
     is_connecting: bool,
+    /// There is a connection on which something may have been sent.
+    is_through: bool,
     is_abandoned: bool,
     until: Option<Deadline>,
 }
@@ -71,27 +73,37 @@ impl Door {
         }
     }
 
-    /// Another exchange begins. It waits until `until` at most for its turn to connect.
+    /// Another exchange is about to begin.
+    pub(super) fn reset(&self) {
+        locked(&self.stage).is_through = false;
+    }
+
+    /// Something is about to be sent over an open connection (`may_connect` is unset), or over one
+    /// that has yet to be opened. It waits until `until` at most for its turn to connect.
     pub(super) fn begin(&self, may_connect: bool, until: Deadline) {
         self.may_connect.store(may_connect, Ordering::Relaxed);
         self.was_refused.store(false, Ordering::Relaxed);
-        locked(&self.stage).until = Some(until);
+        let mut stage = locked(&self.stage);
+        stage.until = Some(until);
+        stage.is_through |= !may_connect;
     }
 
     pub(super) fn was_refused(&self) -> bool {
         self.was_refused.load(Ordering::Relaxed)
     }
 
-    /// Nobody waits for the exchange any more.
-    pub(super) fn abandon(&self) {
+    /// Nobody waits for the exchange any more. Returns whether something of it may have been sent.
+    pub(super) fn abandon(&self) -> bool {
         let mut attempts = locked(&self.host.attempts);
         let mut stage = locked(&self.stage);
         if !stage.is_abandoned && stage.is_connecting {
             attempts.abandoned += 1;
         }
         stage.is_abandoned = true;
+        let may_have_sent = stage.is_through;
         drop((stage, attempts));
         self.host.changed.notify_all();
+        may_have_sent
     }
 
     /// Waits for its turn.
@@ -125,6 +137,7 @@ impl Door {
         }
         attempts.under_way = attempts.under_way.saturating_sub(1);
         attempts.answers = answers;
+        stage.is_through |= answers;
         if stage.is_abandoned {
             attempts.abandoned = attempts.abandoned.saturating_sub(1);
         }
@@ -178,6 +191,7 @@ impl Connector for Opener {
     ) -> Result<Option<Self::Out>, Error> {
         if !self.door.may_connect.load(Ordering::Relaxed) {
             self.door.was_refused.store(true, Ordering::Relaxed);
+            self.door.reset();
             return Err(left());
         }
         self.door.enter()?;

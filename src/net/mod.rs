@@ -46,9 +46,11 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    pub(crate) fn end(self) {
-        self.door.abandon();
+    /// Returns whether something of the exchange may have been sent.
+    pub(crate) fn end(self) -> bool {
+        let may_have_sent = self.door.abandon();
         self.agent.shutdown();
+        may_have_sent
     }
 }
 
@@ -112,7 +114,9 @@ impl Lane {
         self.open_since.is_some_and(|since| since.elapsed() < STAYS_OPEN)
     }
 
+    /// For the exchange that is about to begin.
     pub(crate) fn interrupt(&self) -> Interrupt {
+        self.door.reset();
         Interrupt { agent: self.agent.clone(), door: self.door.clone() }
     }
 
@@ -138,21 +142,35 @@ impl Lane {
     }
 
     fn send_to(&mut self, url: &Uri, request: &Request<'_>) -> Result<Response, Failure> {
+        let may_connect = request.carrier != Carrier::Caller;
+        let mut sent = None;
+        if self.is_warm() || !may_connect {
+            self.door.begin(false, request.until);
+            sent = Some(self.exchange(url, request)).filter(|_| !self.door.was_refused());
+        }
+        if sent.is_none() && may_connect {
+            self.door.begin(true, request.until);
+            sent = Some(self.exchange(url, request));
+        }
         self.open_since = None;
-        self.door.begin(request.carrier != Carrier::Caller, request.until);
+        let sent = sent.ok_or(Failure::NotConnected)?;
+        let (head, body) = sent.map_err(failure)?.into_parts();
+        let closes = head.headers.get(header::CONNECTION).and_then(|value| value.to_str().ok());
+        self.closes = closes.is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        Ok(Response { status: head.status.as_u16(), headers: head.headers, body })
+    }
+
+    fn exchange(
+        &self,
+        url: &Uri,
+        request: &Request<'_>,
+    ) -> Result<http::Response<Body>, ureq::Error> {
         let sent = match request.method {
             Method::POST => self.run(url, request, request.body),
             _ => self.run(url, request, ()),
         };
         self.door.leave(sent.is_ok());
-        let (head, body) = match sent {
-            Ok(response) => response.into_parts(),
-            Err(_) if self.door.was_refused() => return Err(Failure::NotConnected),
-            Err(error) => return Err(failure(error)),
-        };
-        let closes = head.headers.get(header::CONNECTION).and_then(|value| value.to_str().ok());
-        self.closes = closes.is_some_and(|value| value.eq_ignore_ascii_case("close"));
-        Ok(Response { status: head.status.as_u16(), headers: head.headers, body })
+        sent
     }
 
     fn run(

@@ -320,7 +320,9 @@ impl<'o> Attempt<'o> {
                 }
                 // ERA-27, ERA-28
                 Some(Delivery::Failed(id, error))
-                    if id == discover && error.refusal() == Some(Refusal::Unrecognised) =>
+                    if id == discover
+                        && error.refusal() == Some(Refusal::Unrecognised)
+                        && self.opening.pin.newest(Era::Legacy).is_some() =>
                 {
                     log::debug!("{}: not modern: {error}", self.opening.server);
                     return Ok(Found::Legacy(None));

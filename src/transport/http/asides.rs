@@ -14,7 +14,7 @@ use crate::net::{Carrier, Failure, Headers, Request};
 use crate::transport::Outgoing;
 
 use super::lanes::Key;
-use super::{Shared, headers};
+use super::{Shared, Stage, headers};
 
 /// A server that takes its time with one must not hold up all others.
 const AT_ONCE: usize = 4;
@@ -46,10 +46,10 @@ impl Aside {
 impl Shared {
     pub(super) fn post_aside(self: &Arc<Self>, message: Outgoing<'_>) -> Result<()> {
         let mut state = self.lock();
-        if state.is_closed {
+        if state.stage != Stage::Open {
             return Err(Error::closed());
         }
-        if state.terms.version.is_none() {
+        if !state.terms.is_legacy {
             let text = "notifications and answers are not sent over HTTP in this era";
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
@@ -133,8 +133,9 @@ impl Shared {
         let waited = self.changed.wait_timeout_while(state, wait, |state| state.asides.workers > 0);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.asides.queue.clear();
+        state.stage = Stage::Ending;
         let busy = std::mem::take(&mut state.lanes.busy);
         drop(state);
-        busy.into_values().for_each(|busy| busy.into_interrupt().end());
+        busy.into_values().for_each(|busy| _ = busy.into_interrupt().end());
     }
 }

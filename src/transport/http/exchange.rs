@@ -6,7 +6,7 @@ use std::time::Duration;
 use ureq::http::{Method, Uri};
 
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Refusal, Result};
+use crate::error::{Error, ErrorKind, Refusal, Result, said};
 use crate::net::{
     Carrier, Event, Events, Failure, Headers, Lane, MESSAGE, Part, Request, Response,
 };
@@ -27,6 +27,9 @@ pub(super) struct Exchange {
     pub(super) is_initialize: bool,
     /// It has been sent twice.
     pub(super) is_repeated: bool,
+    pub(super) had_session: bool,
+    /// Where it goes to, over HTTP+SSE.
+    pub(super) endpoint: Option<Uri>,
     pub(super) step: Step,
 }
 
@@ -86,11 +89,20 @@ impl Resume {
     }
 }
 
+/// What may be the reply.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) media_type: String,
+    pub(super) body: Vec<u8>,
+}
+
 /// Why there is nothing to hand over.
 pub(super) enum Stop {
     Failed(Error),
     /// Who waits knows why, or has left.
     Silent,
+    /// The exchange goes on with its next step.
+    Next,
     /// The exchange goes on, where it may connect.
     Elsewhere,
 }
@@ -135,11 +147,12 @@ impl Shared {
         self.release(Key::Request(id), lane);
         let inbox = self.inbox.upgrade()?;
         match outcome {
-            Ok(Some(body)) => {
-                inbox.message(body, Some(id));
-                // A body that was no answer to this request must not leave its caller waiting.
-                let lost = "the body of the server's answer is no response to the request";
-                inbox.ended(Some(id), Error::new(ErrorKind::Protocol, lost).ran(true));
+            Ok(Some(Answer { status, media_type, body })) => {
+                let bytes = body.len();
+                // One that is no response to this request must not leave its caller waiting.
+                if inbox.message(body, Some(id)) != Some(id) {
+                    inbox.ended(Some(id), no_response(status, &media_type, bytes));
+                }
             }
             Err(Stop::Failed(error)) => inbox.ended(Some(id), error),
             Ok(None) | Err(_) => {}
@@ -152,89 +165,99 @@ impl Shared {
         self: &Arc<Self>,
         exchange: &mut Exchange,
         carrier: Carrier,
-    ) -> Result<Option<Vec<u8>>, Stop> {
+    ) -> Result<Option<Answer>, Stop> {
         loop {
-            match std::mem::replace(&mut exchange.step, Step::Post) {
-                Step::Post => return self.carry_post(exchange, carrier),
+            let step = std::mem::replace(&mut exchange.step, Step::Post);
+            let outcome = match step {
+                Step::Post => self.post(exchange, carrier),
                 step if carrier == Carrier::Caller => {
                     exchange.step = step;
                     return Err(Stop::Elsewhere);
                 }
-                Step::Resume(resume) => return self.resume(exchange, resume).map(|()| None),
-                Step::OtherTransport(refused) => match self.find_endpoint(exchange.until) {
-                    Ok(()) => exchange.step = Step::Post,
-                    Err(why) if why.kind() == ErrorKind::Protocol => return Err(why.into()),
-                    Err(why) => {
-                        log::debug!("no HTTP+SSE either: {why}");
-                        return Ok(Some(refused.reply()?));
-                    }
-                },
+                Step::Resume(resume) => self.resume(exchange, resume).map(|()| None),
+                Step::OtherTransport(refused) => self.try_http_sse(exchange, refused),
+            };
+            match outcome {
+                Err(Stop::Next) => {}
+                outcome => return outcome,
             }
         }
     }
 
-    fn carry_post(
+    fn post(
         self: &Arc<Self>,
         exchange: &mut Exchange,
         carrier: Carrier,
-    ) -> Result<Option<Vec<u8>>, Stop> {
-        let was_warm = exchange.lane.is_warm();
-        let terms = self.lock().terms.clone();
-        let url = terms.endpoint.as_ref().unwrap_or(&self.url);
-        let request = Request {
+    ) -> Result<Option<Answer>, Stop> {
+        let lane = &mut exchange.lane;
+        let was_warm = lane.is_warm();
+        let sent = lane.send(&Request {
             method: Method::POST,
-            url,
+            url: exchange.endpoint.as_ref().unwrap_or(&self.url),
             headers: &exchange.headers,
             body: &exchange.body,
             carrier,
             until: exchange.until,
-        };
-        let lane = &mut exchange.lane;
-        let response = match lane.send(&request) {
+        });
+        let response = match sent {
             Ok(response) => response,
-            Err(Failure::NotConnected) => return Err(Stop::Elsewhere),
             // The server may have closed an idle connection in this moment.
             Err(Failure::Other(error))
                 if was_warm && is_break(&error) && exchange.is_read && !exchange.is_repeated =>
             {
                 log::debug!("sent again, as the connection broke: {error}");
                 exchange.is_repeated = true;
-                return match carrier {
-                    Carrier::Caller => Err(Stop::Elsewhere),
-                    _ => self.carry_post(exchange, carrier),
-                };
+                return Err(Stop::Next);
             }
             Err(failure) => return Err(self.stop(failure)),
         };
         if exchange.is_initialize {
             self.lock().terms.offered = response.header(&headers::SESSION).cloned();
         }
-        let had_session = terms.session.is_some() && !exchange.is_initialize;
         if !response.is_success() {
-            let refused = self.refused(lane, response, had_session);
-            let is_other = exchange.is_initialize && terms.endpoint.is_none();
-            if is_other && may_be_http_sse(&refused) {
+            let refused = self.refused(lane, response, exchange.had_session);
+            if exchange.is_initialize && exchange.endpoint.is_none() && may_be_http_sse(&refused) {
                 exchange.step = Step::OtherTransport(refused);
-                return self.carry(exchange, carrier);
+                return Err(Stop::Next);
             }
             return Ok(Some(refused.reply()?));
         }
-        if terms.endpoint.is_some() {
+        if exchange.endpoint.is_some() {
             // SSE-6: the reply comes on the stream.
             lane.finish(response);
             return Ok(None);
         }
-        if !response.is_events() {
-            return lane.read(response, self.limits.message).map(Some).map_err(|it| self.stop(it));
+        if response.is_events() {
+            return self.read_reply(exchange, response, Resume::default()).map(|()| None);
         }
-        self.read_reply(exchange, carrier, response, Resume::default()).map(|()| None)
+        let (status, media_type) = (response.status, response.media_type().to_owned());
+        let body = lane.read(response, self.limits.message).map_err(|it| self.stop(it))?;
+        Ok(Some(Answer { status, media_type, body }))
+    }
+
+    fn try_http_sse(
+        self: &Arc<Self>,
+        exchange: &mut Exchange,
+        refused: Refused,
+    ) -> Result<Option<Answer>, Stop> {
+        match self.find_endpoint(exchange.until) {
+            Ok(endpoint) => {
+                exchange.endpoint = Some(endpoint);
+                Err(Stop::Next)
+            }
+            Err(why) if why.kind() == ErrorKind::Protocol => Err(Stop::Failed(why)),
+            // ERA-36
+            Err(why) => {
+                log::debug!("no HTTP+SSE either: {why}");
+                Ok(Some(refused.reply()?))
+            }
+        }
     }
 
     /// Hands over what an event stream says, up to the reply.
     fn read_reply(
         self: &Arc<Self>,
         exchange: &mut Exchange,
-        carrier: Carrier,
         response: Response,
         mut resume: Resume,
     ) -> Result<(), Stop> {
@@ -255,7 +278,7 @@ impl Shared {
         let goes_on = resume.note(&events, has_spoken);
         if may_resume && goes_on && !resume.last_event_id.is_empty() {
             exchange.step = Step::Resume(resume);
-            return self.carry(exchange, carrier).map(drop);
+            return Err(Stop::Next);
         }
         Err(Stop::Failed(match why {
             Some(error) => cut_short(error),
@@ -281,7 +304,7 @@ impl Shared {
             };
             let why = match exchange.lane.send(&request) {
                 Ok(response) if response.is_success() && response.is_events() => {
-                    return self.read_reply(exchange, Carrier::Watched, response, resume);
+                    return self.read_reply(exchange, response, resume);
                 }
                 // LHTTP-29
                 Ok(response) if response.status < 500 => {
@@ -358,12 +381,15 @@ impl Shared {
         had_session: bool,
     ) -> Refused {
         let (status, retry_after) = (response.status, response.retry_after());
+        const MOST: usize = 1024 * 1024;
+        let most = MOST.min(self.limits.message);
+        let media_type = response.media_type().to_owned();
         // An error that may have no end is not read.
         let body = match response.is_events() {
             true => Vec::new(),
-            false => lane.read(response, self.limits.message).unwrap_or_default(),
+            false => lane.read(response, most).unwrap_or_default(),
         };
-        Refused { status, retry_after, body, had_session }
+        Refused { answer: Answer { status, media_type, body }, retry_after, had_session }
     }
 
     fn stop(&self, failure: Failure) -> Stop {
@@ -386,8 +412,19 @@ impl Shared {
 /// ERA-34: whether what refuses `initialize` may be a server of the old transport. One that says so
 /// in words of the modern era (ERA-29), or that there is no such method, is none.
 fn may_be_http_sse(refused: &Refused) -> bool {
-    matches!(refused.status, 400 | 404 | 405)
+    matches!(refused.answer.status, 400 | 404 | 405)
         && !matches!(refused.code(), Some(-32022..=-32020 | -32601))
+}
+
+/// Whatever it is, it answers nothing.
+fn no_response(status: u16, media_type: &str, bytes: usize) -> Error {
+    let what = match (bytes, media_type) {
+        (0, _) => "without a body".to_owned(),
+        (_, "") => format!("and {bytes} bytes of no stated type"),
+        _ => format!("and {bytes} bytes of {}", said(media_type)),
+    };
+    let text = format!("the server answered with HTTP {status} {what}: no response to the request");
+    Error::new(ErrorKind::Protocol, text).hint("Is this the URL of an MCP endpoint?").ran(true)
 }
 
 /// HTTP-11: nothing brings the reply back.

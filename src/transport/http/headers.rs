@@ -35,6 +35,10 @@ pub(super) fn of_message(message: &Outgoing<'_>, terms: &Terms, own: Headers) ->
         }
         // It begins a session, and belongs to none.
         None if message.method == super::INITIALIZE => {}
+        // An answer belongs to the session that is beginning, if one is.
+        None if message.id.is_none() && terms.offered.is_some() => {
+            headers.extend(terms.offered.clone().map(|session| (SESSION, session)));
+        }
         None => headers.extend(terms.headers()),
     }
     Ok(headers)

@@ -19,7 +19,7 @@ const FOUND_WITHIN: Duration = Duration::from_secs(10);
 
 impl Shared {
     /// SSE-2: looks for a server of the old transport, and goes on with it if there is one.
-    pub(super) fn find_endpoint(self: &Arc<Self>, until: Deadline) -> Result<()> {
+    pub(super) fn find_endpoint(self: &Arc<Self>, until: Deadline) -> Result<Uri> {
         let mut state = self.lock();
         state.keys += 1;
         let key = Key::Events(state.keys);
@@ -40,9 +40,9 @@ impl Shared {
         }
         let endpoint = outcome?;
         let mut state = self.lock();
-        state.terms.endpoint = Some(endpoint);
+        state.terms.endpoint = Some(endpoint.clone());
         state.terms.events = Some(key);
-        Ok(())
+        Ok(endpoint)
     }
 
     /// Reads the stream: the endpoint, then everything else, for as long as there is a connection.

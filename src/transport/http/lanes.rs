@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use crate::net::{Events, Interrupt, Lane};
 
-use super::Shared;
 use super::exchange::Exchange;
+use super::{Shared, Stage, State};
 
 /// How long a stream may go on after its reply, so that the connection can be used again, and how
 /// many bytes.
-const DRAINED_WITHIN: Duration = Duration::from_millis(100);
+const DRAINED_WITHIN: Duration = Duration::from_millis(25);
 const DRAINED_BYTES: usize = 64 * 1024;
 
 #[derive(Default)]
@@ -94,7 +94,12 @@ impl Shared {
     /// A lane for an exchange, from now on in use.
     pub(super) fn occupy(&self, key: Key) -> Option<Lane> {
         let mut state = self.lock();
-        if state.has_ended {
+        let is_allowed = match state.stage {
+            Stage::Open => true,
+            Stage::Closing => matches!(key, Key::Aside(_)),
+            Stage::Ending => key == Key::End,
+        };
+        if !is_allowed {
             return None;
         }
         let lane = state.lanes.idle.pop().unwrap_or_else(|| self.new_lane());
@@ -104,14 +109,9 @@ impl Shared {
 
     pub(super) fn release(&self, key: Key, lane: Lane) {
         let mut state = self.lock();
-        match state.has_ended {
-            true => drop(state.lanes.take(key)),
-            false => state.lanes.release(key, lane),
-        }
-        let is_closed = state.is_closed;
-        drop(state);
-        if is_closed {
-            self.changed.notify_all();
+        match state.stage {
+            Stage::Ending => drop(state.lanes.take(key)),
+            _ => state.lanes.release(key, lane),
         }
     }
 
@@ -123,7 +123,7 @@ impl Shared {
     /// Waits, unless the exchange is interrupted before. Returns whether it is still wanted.
     pub(super) fn pause(&self, key: Key, wait: Duration) -> bool {
         let state = self.lock();
-        let is_wanted = |state: &super::State| state.lanes.busy.contains_key(&key);
+        let is_wanted = |state: &State| state.lanes.busy.contains_key(&key);
         let waited = self.interrupted.wait_timeout_while(state, wait, |state| is_wanted(state));
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         is_wanted(&state)
@@ -153,7 +153,7 @@ impl Shared {
     /// Has the exchange ended at its time. Returns whether somebody sees to that.
     fn drain_by(self: &Arc<Self>, id: u64, end: Instant) -> bool {
         let mut state = self.lock();
-        if state.is_closed {
+        if state.stage != Stage::Open {
             return false;
         }
         let Some(busy) = state.lanes.busy.get_mut(&Key::Request(id)) else { return false };
@@ -179,13 +179,13 @@ impl Shared {
     /// Ends the streams that are not drained in time, until everything is closed.
     fn watch(&self) {
         let mut state = self.lock();
-        while !state.is_closed {
+        while state.stage == Stage::Open {
             let now = Instant::now();
             let is_late = |busy: &Busy| busy.drained_by.is_some_and(|end| end <= now);
             let late: Vec<_> = state.lanes.busy.extract_if(|_, busy| is_late(busy)).collect();
             if !late.is_empty() {
                 drop(state);
-                late.into_iter().for_each(|(_, busy)| busy.interrupt.end());
+                late.into_iter().for_each(|(_, busy)| _ = busy.interrupt.end());
                 state = self.lock();
                 continue;
             }

@@ -24,7 +24,7 @@ use ureq::http::{HeaderValue, Method, Uri};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Limits;
-use crate::net::{Carrier, Headers, Host, Interrupt, Lane, Request, Settings};
+use crate::net::{Carrier, Headers, Host, Lane, Request, Settings};
 use crate::protocol::ProtocolVersion;
 use crate::threads::Threads;
 use crate::transport::{
@@ -62,15 +62,25 @@ struct State {
     terms: Terms,
     /// How many keys without an id of a request have been given out.
     keys: u64,
-    /// Nothing more is asked.
-    is_closed: bool,
-    /// Nothing more is sent.
-    has_ended: bool,
+    stage: Stage,
+}
+
+/// How far the connection has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Open,
+    /// Nothing more is asked. What was to be said besides still leaves.
+    Closing,
+    /// The end of the session is all that is still sent.
+    Ending,
 }
 
 /// What the handshake of a legacy server has settled. Empty before, and in the modern era.
 #[derive(Clone, Default)]
 struct Terms {
+    /// The handshake has begun at least.
+    is_legacy: bool,
     version: Option<ProtocolVersion>,
     session: Option<HeaderValue>,
     /// What the last answer to `initialize` named.
@@ -112,13 +122,13 @@ impl Shared {
         self.settings.headers()
     }
 
-    /// Ends an exchange.
+    /// Ends an exchange that is under way. Returns whether something of it may have been sent.
     fn interrupt(&self, key: Key) -> bool {
         let interrupt = self.lock().lanes.take(key);
-        let Some(interrupt) = interrupt else { return false };
+        // What is not under way any more has been sent.
+        let Some(interrupt) = interrupt else { return true };
         self.interrupted.notify_all();
-        interrupt.end();
-        true
+        interrupt.end()
     }
 
     /// LHTTP-11: the session is not needed any more. Whether the server agrees is of no interest.
@@ -155,7 +165,7 @@ impl Transport for Http {
         let Some(id) = message.id else { return self.0.post_aside(message) };
         let own = self.0.own_headers()?;
         let mut state = self.0.lock();
-        if state.is_closed {
+        if state.stage != Stage::Open {
             return Err(Error::closed());
         }
         let most = self.0.limits.in_flight.max(1);
@@ -163,6 +173,8 @@ impl Transport for Http {
             let text = format!("{most} requests are already under way");
             return Err(Error::new(ErrorKind::Limit, text).hint("Raise `Limits::in_flight`"));
         }
+        let is_initialize = message.method == INITIALIZE;
+        state.terms.is_legacy |= is_initialize;
         let headers = headers::of_message(&message, &state.terms, own)?;
         let lane = state.lanes.idle.pop().unwrap_or_else(|| self.0.new_lane());
         state.lanes.occupy(Key::Request(id), &lane);
@@ -172,7 +184,9 @@ impl Transport for Http {
             body: message.json,
             until: message.until,
             is_read: message.is_read,
-            is_initialize: message.method == INITIALIZE,
+            is_initialize,
+            had_session: state.terms.session.is_some() && !is_initialize,
+            endpoint: state.terms.endpoint.clone(),
             is_repeated: false,
             step: Step::Post,
             lane,
@@ -203,14 +217,13 @@ impl Transport for Http {
     /// not.
     fn abandon(&self, id: u64) -> Abandoned {
         let mut state = self.0.lock();
-        let unsent = state.lanes.ready.remove(&id).is_some();
-        let is_legacy = state.terms.version.is_some();
+        state.lanes.ready.remove(&id);
+        let is_legacy = state.terms.is_legacy;
         drop(state);
-        self.0.interrupt(Key::Request(id));
-        match (unsent, is_legacy) {
-            (true, _) => Abandoned::Unsent,
-            (false, true) => Abandoned::Notify,
-            (false, false) => Abandoned::Told,
+        match (self.0.interrupt(Key::Request(id)), is_legacy) {
+            (false, _) => Abandoned::Unsent,
+            (true, true) => Abandoned::Notify,
+            (true, false) => Abandoned::Told,
         }
     }
 
@@ -220,26 +233,23 @@ impl Transport for Http {
     }
 
     fn facts(&self) -> Facts {
-        let mirrors = self.0.lock().terms.version.is_none();
+        let mirrors = !self.0.lock().terms.is_legacy;
         Facts { has_spoken: true, answers_or_fails: true, mirrors }
     }
 
     fn close(&self, until: Deadline) -> CloseReport {
         let mut state = self.0.lock();
-        state.is_closed = true;
+        state.stage = Stage::Closing;
         state.lanes.ready.clear();
         let busy = state.lanes.busy.extract_if(|key, _| !matches!(key, Key::Aside(_)));
         let interrupts: Vec<_> = busy.map(|(_, busy)| busy.into_interrupt()).collect();
         drop(state);
         self.0.changed.notify_all();
         self.0.interrupted.notify_all();
-        interrupts.into_iter().for_each(Interrupt::end);
+        interrupts.into_iter().for_each(|interrupt| _ = interrupt.end());
         self.0.finish_asides(until);
         self.0.end_session(until);
-        let mut state = self.0.lock();
-        state.has_ended = true;
-        state.lanes.idle.clear();
-        drop(state);
+        self.0.lock().lanes.idle.clear();
         CloseReport { left_behind: !self.0.threads.join(until), ..CloseReport::default() }
     }
 }

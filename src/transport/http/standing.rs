@@ -45,7 +45,9 @@ impl Shared {
         let before = if is_http_sse { None } else { state.terms.events.take() };
         let headers = headers::of_message(&initialized, &state.terms, own)?;
         drop(state);
-        before.map(|before| self.interrupt(before));
+        if let Some(before) = before {
+            self.interrupt(before);
+        }
         let key = Key::Request(id);
         let Some(lane) = self.occupy(key) else { return Err(Error::closed()) };
         let shared = self.clone();

@@ -3,54 +3,64 @@
 use std::io;
 use std::time::Duration;
 
-use crate::error::{Error, ErrorKind, Refusal, said};
+use crate::error::{Error, ErrorKind, Refusal, RpcError, said};
 use crate::protocol::envelope::{Kind, Message, Outcome};
+
+use super::exchange::Answer;
 
 /// What came back instead of a success.
 pub(super) struct Refused {
-    pub(super) status: u16,
+    pub(super) answer: Answer,
     pub(super) retry_after: Option<Duration>,
-    pub(super) body: Vec<u8>,
     /// The request named a session.
     pub(super) had_session: bool,
 }
 
 impl Refused {
-    /// The code of the JSON-RPC error in the body, if that is what it is.
-    pub(super) fn code(&self) -> Option<i64> {
-        let message = Message::scan(self.body.clone()).ok()?;
+    /// The JSON-RPC error in the body, if that is what it is.
+    fn rpc_error(&self) -> Option<RpcError> {
+        let message = Message::scan(self.answer.body.clone()).ok()?;
         match message.kind() {
-            Kind::Response { outcome: Outcome::Error, .. } => Some(message.rpc_error().code),
+            Kind::Response { outcome: Outcome::Error, .. } => Some(message.rpc_error()),
             _ => None,
         }
     }
 
-    /// The session is over, whatever else the answer says (LHTTP-8).
+    pub(super) fn code(&self) -> Option<i64> {
+        self.rpc_error().map(|error| error.code)
+    }
+
+    /// The session is over, whatever else the answer says (LHTTP-8). Some servers say it with a 400
+    /// and in words.
     fn ended_session(&self) -> bool {
-        self.had_session && self.status == 404
+        let says_so = |error: RpcError| error.message.to_ascii_lowercase().contains("session");
+        self.had_session
+            && match self.answer.status {
+                404 => true,
+                400 => self.rpc_error().is_some_and(says_so),
+                _ => false,
+            }
     }
 
     /// The JSON-RPC response in the body, whatever the status, or what the status means.
-    pub(super) fn reply(self) -> Result<Vec<u8>, Error> {
-        let is_reply = !matches!(self.status, 401 | 403) && !self.ended_session();
-        if is_reply && self.code().is_some() {
-            return Ok(self.body);
+    pub(super) fn reply(self) -> Result<Answer, Error> {
+        let is_reply = !matches!(self.answer.status, 401 | 403) && !self.ended_session();
+        if is_reply && self.rpc_error().is_some() {
+            return Ok(self.answer);
         }
         Err(self.error())
     }
 
     pub(super) fn error(&self) -> Error {
-        let status = self.status;
+        let Answer { status, body, .. } = &self.answer;
+        let status = *status;
         if self.ended_session() {
             let text = format!("the server no longer knows this session (HTTP {status})");
             let error = Error::new(ErrorKind::Disconnected, text).hint("Open a new client");
             return error.refused(Refusal::UnknownSession).ran(false);
         }
-        let text = match status {
-            300..400 => format!("the server redirects (HTTP {status}), which is not followed"),
-            _ => format!("the server answered with HTTP {status}"),
-        };
-        let body = said(&String::from_utf8_lossy(self.body.get(..200).unwrap_or(&self.body)));
+        let text = format!("the server answered with HTTP {status}");
+        let body = said(&String::from_utf8_lossy(body.get(..200).unwrap_or(body)));
         let text = if body.is_empty() { text } else { format!("{text}: {body}") };
         let (kind, hint) = match status {
             401 | 403 => {
