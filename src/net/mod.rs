@@ -22,6 +22,8 @@ pub(crate) use redirect::{MOST_REDIRECTS, Redirect, decide};
 pub(crate) use settings::Settings;
 use sse::Decoder;
 pub(crate) use sse::{Event, MESSAGE, Part};
+#[cfg(feature = "tls")]
+pub(crate) use tls::certificate_problem;
 pub(crate) use url::{has_user_info, resolve, same_origin};
 
 /// An agent of its own for one exchange at a time, so that ending the agent ends the exchange.

@@ -433,6 +433,10 @@ fn reply(status: u16, wait: Option<Duration>, body: Vec<u8>) -> Result<Vec<u8>> 
 }
 
 fn unreachable(error: ureq::Error) -> Error {
+    #[cfg(feature = "tls")]
+    if let Some(problem) = crate::net::certificate_problem(&error) {
+        return problem.source(error);
+    }
     let (kind, hint, ran) = match &error {
         ureq::Error::HostNotFound => (ErrorKind::Unreachable, "Check the host's name", false),
         ureq::Error::ConnectionFailed => (ErrorKind::Unreachable, "Is the server running?", false),
