@@ -402,6 +402,8 @@ mod tests {
         let server =
             Server::command("my-server").args(["--token", "hunter2"]).env("SECRET", "hunter2");
         let url = Server::url("https://me:hunter2@example.com/mcp?key=hunter2");
+        #[cfg(feature = "http")]
+        let url = url.header("X-Key", "hunter2").bearer_token("hunter2");
         for server in [server, url] {
             let text = format!("{server:?} {}", server.label());
             assert!(!text.contains("hunter2"), "{text}");
@@ -423,5 +425,20 @@ mod tests {
             let error = Server::url(url).connect().err().unwrap();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{url}: {error}");
         }
+    }
+    #[cfg(feature = "http")]
+    #[test]
+    fn who_insists_may_send_credentials_unencrypted() {
+        let server = Server::url("http://192.0.2.1/mcp").bearer_token("hunter2");
+        assert_eq!(server.connect().err().unwrap().kind(), ErrorKind::InvalidInput);
+        assert!(server.allow_plain_http_credentials().connect().is_ok());
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn the_first_problem_is_the_one_told() {
+        let server = Server::url("http://127.0.0.1/mcp").header("a b", "").header("Host", "x");
+        let error = server.connect().err().unwrap();
+        assert_eq!(error.to_string(), "`header`: its name is no name of a header");
     }
 }

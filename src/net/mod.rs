@@ -27,6 +27,8 @@ use sse::Decoder;
 pub(crate) use door::Host;
 pub(crate) use settings::Settings;
 pub(crate) use sse::{Event, MESSAGE, Part};
+#[cfg(feature = "tls")]
+pub(crate) use tls::certificate_problem;
 pub(crate) use url::{has_user_info, resolve, same_origin};
 
 /// An agent of its own for one exchange at a time, so that ending the agent ends the exchange.

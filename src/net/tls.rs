@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result, said};
 
 #[derive(Clone, Default)]
 pub(super) struct Tls {
@@ -60,8 +60,6 @@ impl Tls {
     /// Reads the system's certificates if those are to be trusted, and this has not been done.
     #[cfg(feature = "platform-roots")]
     pub(super) fn load(&self) -> Result<()> {
-        use crate::error::{Error, ErrorKind};
-
         if self.roots.is_some() || self.system.get().is_some() {
             return Ok(());
         }
@@ -106,4 +104,63 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 
 fn for_ureq(certificate: &CertificateDer<'static>) -> Certificate<'static> {
     Certificate::from_der(certificate).to_owned()
+}
+
+/// What is wrong with a certificate, the server's or the client's, if that is what has failed.
+/// Nothing of a request has been looked at then.
+pub(crate) fn certificate_problem(error: &ureq::Error) -> Option<Error> {
+    use rustls::AlertDescription as Alert;
+    use rustls::CertificateError as Problem;
+
+    let error = match error {
+        ureq::Error::Rustls(error) => error,
+        ureq::Error::Io(error) => error.get_ref()?.downcast_ref::<rustls::Error>()?,
+        _ => return None,
+    };
+    let (kind, what, hint) = match error {
+        // One of the right name whose key is another did not issue it either.
+        rustls::Error::InvalidCertificate(Problem::UnknownIssuer | Problem::BadSignature) => (
+            ErrorKind::Unreachable,
+            "the server's certificate comes from an authority that is not trusted",
+            "If it should be, give the authority's own to `ca_certificates`",
+        ),
+        rustls::Error::InvalidCertificate(
+            Problem::NotValidForName | Problem::NotValidForNameContext { .. },
+        ) => (
+            ErrorKind::Unreachable,
+            "the server's certificate is not for this host",
+            "Use the host's name as the certificate has it",
+        ),
+        rustls::Error::InvalidCertificate(Problem::Expired | Problem::ExpiredContext { .. }) => (
+            ErrorKind::Unreachable,
+            "the server's certificate has expired",
+            "Check this machine's clock, or ask the server's operator",
+        ),
+        rustls::Error::InvalidCertificate(problem) => {
+            let text = format!("the server's certificate is not valid: {problem}");
+            let error = Error::new(ErrorKind::Unreachable, said(&text));
+            return Some(error.hint("Ask the server's operator"));
+        }
+        rustls::Error::AlertReceived(Alert::CertificateRequired) => (
+            ErrorKind::Authorization,
+            "the server wants a client certificate",
+            "Give one to `client_certificate`",
+        ),
+        rustls::Error::AlertReceived(
+            Alert::AccessDenied
+            | Alert::BadCertificate
+            | Alert::CertificateExpired
+            | Alert::CertificateRevoked
+            | Alert::CertificateUnknown
+            | Alert::DecryptError
+            | Alert::UnknownCA
+            | Alert::UnsupportedCertificate,
+        ) => (
+            ErrorKind::Authorization,
+            "the server does not accept the client certificate",
+            "Give another one to `client_certificate`",
+        ),
+        _ => return None,
+    };
+    Some(Error::new(kind, what).hint(hint))
 }

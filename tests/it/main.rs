@@ -13,6 +13,8 @@
 mod alone;
 mod calls;
 mod common;
+#[cfg(feature = "http")]
+mod credentials;
 mod era;
 mod errors;
 mod faults;
@@ -28,3 +30,8 @@ mod methods;
 mod rpc;
 mod spec;
 mod stdio;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "tls")]
+#[path = "../tls/server.rs"]
+mod tls_server;
