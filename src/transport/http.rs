@@ -11,7 +11,6 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use base64::Engine;
 use ureq::Agent;
 use ureq::http::Uri;
 
@@ -20,6 +19,7 @@ use crate::error::{Error, ErrorKind, Result, said};
 use crate::limits::Limits;
 use crate::net::{Event, Events, Failure, Lane, MESSAGE, Part, Response, Until};
 use crate::protocol::envelope::{Kind, Message};
+use crate::protocol::header_value::header_value;
 use crate::protocol::skim::Skim;
 use crate::threads::Threads;
 use crate::transport::{
@@ -391,17 +391,6 @@ fn headers(message: &Outgoing<'_>) -> Vec<(Cow<'static, str>, String)> {
     headers
 }
 
-/// XHDR-20…XHDR-23: a value that cannot stand in a header as it is, in Base64.
-fn header_value(text: &str) -> String {
-    let is_plain = text.bytes().all(|byte| (0x20..=0x7E).contains(&byte))
-        && text.trim() == text
-        && !(text.starts_with("=?base64?") && text.ends_with("?="));
-    if is_plain {
-        return text.to_owned();
-    }
-    format!("=?base64?{}?=", base64::engine::general_purpose::STANDARD.encode(text))
-}
-
 /// The JSON-RPC response in an answer, whatever its status, or what the status means.
 fn reply(status: u16, wait: Option<Duration>, body: Vec<u8>) -> Result<Vec<u8>> {
     if (200..300).contains(&status) {
@@ -454,26 +443,4 @@ fn unreachable(error: ureq::Error) -> Error {
         _ => (ErrorKind::Disconnected, "The connection broke; open a new client", true),
     };
     Error::new(kind, format!("the exchange failed: {error}")).hint(hint).ran(ran).source(error)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_that_no_header_can_hold_are_encoded() {
-        // XHDR-20…XHDR-23
-        for (value, header) in [
-            ("us-west1", "us-west1"),
-            ("us west 1", "us west 1"),
-            ("", ""),
-            ("Hello, 世界", "=?base64?SGVsbG8sIOS4lueVjA==?="),
-            (" padded ", "=?base64?IHBhZGRlZCA=?="),
-            ("line1\nline2", "=?base64?bGluZTEKbGluZTI=?="),
-            ("\tindented", "=?base64?CWluZGVudGVk?="),
-            ("=?base64?literal?=", "=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?="),
-        ] {
-            assert_eq!(header_value(value), header);
-        }
-    }
 }
