@@ -16,27 +16,27 @@ use crate::common::{SHORT, soon};
 use crate::stdio::discovered;
 
 /// What came over a connection.
-struct Post {
+pub struct Post {
     /// Which connection, counted from 0.
-    connection: usize,
-    line: String,
+    pub connection: usize,
+    pub line: String,
     /// By name in lower case.
-    headers: HashMap<String, String>,
-    body: Value,
+    pub headers: HashMap<String, String>,
+    pub body: Value,
 }
 
 impl Post {
-    fn is(&self, method: &str) -> bool {
+    pub fn is(&self, method: &str) -> bool {
         self.body["method"] == method
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
 }
 
 /// What the server does about it.
-enum Answer {
+pub enum Answer {
     Http {
         status: u16,
         headers: String,
@@ -56,7 +56,7 @@ enum Answer {
 }
 
 /// The body of an answer, as it is written.
-struct Chunks {
+pub struct Chunks {
     stream: TcpStream,
     has_ended: bool,
 }
@@ -83,12 +83,12 @@ impl Chunks {
     }
 }
 
-fn http(status: u16, headers: &str, body: impl Into<String>) -> Answer {
+pub fn http(status: u16, headers: &str, body: impl Into<String>) -> Answer {
     Answer::Http { status, headers: headers.to_owned(), body: body.into() }
 }
 
 /// An event stream that a function writes.
-fn stream(write: impl FnOnce(&mut Chunks) + Send + 'static) -> Answer {
+pub fn stream(write: impl FnOnce(&mut Chunks) + Send + 'static) -> Answer {
     let headers = "Content-Type: text/event-stream\r\n".to_owned();
     Answer::Chunked { status: 200, headers, write: Box::new(write) }
 }
@@ -108,24 +108,24 @@ fn log(data: &str) -> Value {
     json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": params })
 }
 
-fn response(post: &Post, result: &Value) -> Value {
+pub fn response(post: &Post, result: &Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": post.body["id"], "result": result })
 }
 
-fn answer(post: &Post, result: &Value) -> Answer {
+pub fn answer(post: &Post, result: &Value) -> Answer {
     http(200, "Content-Type: application/json\r\n", response(post, result).to_string())
 }
 
 /// A server that answers the opening itself, and everything else as a function says.
-struct Endpoint {
-    url: String,
-    posts: Receiver<Post>,
+pub struct Endpoint {
+    pub url: String,
+    pub posts: Receiver<Post>,
     /// Connections that have ended, from either side.
-    ended: Receiver<usize>,
+    pub ended: Receiver<usize>,
 }
 
 impl Endpoint {
-    fn new(respond: impl Fn(&Post) -> Answer + Send + Sync + 'static) -> Self {
+    pub fn new(respond: impl Fn(&Post) -> Answer + Send + Sync + 'static) -> Self {
         Self::bare(move |post| match post.is("server/discover") {
             true => {
                 answer(post, &discovered(&json!({ "tools": {}, "resources": {}, "prompts": {} })))
@@ -135,7 +135,7 @@ impl Endpoint {
     }
 
     /// A server that does not even answer the opening by itself.
-    fn bare(respond: impl Fn(&Post) -> Answer + Send + Sync + 'static) -> Self {
+    pub fn bare(respond: impl Fn(&Post) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/mcp?a=b", listener.local_addr().unwrap());
         let (seen, posts) = mpsc::channel();
@@ -154,11 +154,11 @@ impl Endpoint {
         Self { url, posts, ended }
     }
 
-    fn server(&self) -> Server {
+    pub fn server(&self) -> Server {
         Server::url(&self.url).name("web")
     }
 
-    fn open(&self) -> Client {
+    pub fn open(&self) -> Client {
         let client = Client::open(self.server()).unwrap();
         assert!(self.posts.recv().unwrap().is("server/discover"));
         client
@@ -286,7 +286,7 @@ fn every_message_is_a_post_whose_headers_mirror_it() {
     });
 }
 
-// HDR-6
+// HDR-6, XHDR-24
 #[test]
 fn a_name_that_no_header_can_hold_is_encoded() {
     soon(|| {
