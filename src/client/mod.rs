@@ -6,9 +6,11 @@ mod era_memory;
 mod http;
 mod list;
 mod notification;
+mod refresh;
 mod request;
 mod script;
 mod server;
+mod tool_table;
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -36,6 +38,7 @@ pub use notification::{Context, Notification};
 pub use request::{Pending, Reply, Request};
 pub use script::Script;
 pub use server::Server;
+use tool_table::ToolTable;
 
 /// A connection to one MCP server.
 ///
@@ -72,6 +75,8 @@ pub struct Client {
 pub(crate) struct Inner {
     pub(crate) session: Arc<Session>,
     pub(crate) server: Server,
+    /// Only where arguments are said in headers, too.
+    tools: Option<ToolTable>,
 }
 
 impl Drop for Inner {
@@ -162,6 +167,9 @@ impl Client {
 
     /// Returns all of the server's tools (`tools/list`).
     ///
+    /// Over HTTP a tool can want arguments in headers, too (`x-mcp-header`): from then on its calls
+    /// have them. A tool that wants what no header can say is left out, and a warning logged.
+    ///
     /// # Errors
     ///
     /// As [`List::all`].
@@ -172,6 +180,14 @@ impl Client {
     /// Returns the list of tools, to be asked for as it is needed.
     pub fn tools(&self) -> List<Tool> {
         List::new(self)
+    }
+
+    /// Those among the server's tools that can be called.
+    fn usable(&self, tools: Vec<Tool>) -> Vec<Tool> {
+        match &self.inner.tools {
+            Some(table) => table.learn(self.server_name(), tools),
+            None => tools,
+        }
     }
 
     /// Calls a tool with arguments (an object) and waits for its result (`tools/call`).

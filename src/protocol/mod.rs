@@ -12,7 +12,6 @@ mod completion;
 mod content;
 mod elicitation;
 pub(crate) mod envelope;
-#[cfg(feature = "http")]
 pub(crate) mod header_value;
 mod input;
 mod json;
@@ -32,6 +31,7 @@ mod tagged;
 mod tasks;
 mod tools;
 mod version;
+pub(crate) mod x_mcp_header;
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -89,6 +89,17 @@ impl ClientRequest {
         }
     }
 
+    /// The tool it calls, if it calls one, and the arguments.
+    pub(crate) fn tool_call(&self) -> Option<(&str, Option<&RawJson>)> {
+        match self {
+            Self::CallTool(params) => Some((&params.name, params.arguments.as_ref())),
+            Self::Raw(raw) if raw.method == "tools/call" => {
+                Some((raw.name.as_deref()?, raw.params.get("arguments")))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether it only asks, so that being asked twice does the server no harm.
     pub(crate) fn is_read(&self) -> bool {
         matches!(

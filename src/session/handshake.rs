@@ -40,7 +40,7 @@ fn listed(error: &RpcError) -> Vec<String> {
     error.data_as::<Data>().map(|data| data.supported).unwrap_or_default()
 }
 
-const HEADER_MISMATCH: i64 = -32020;
+pub(crate) const HEADER_MISMATCH: i64 = -32020;
 const MISSING_CAPABILITY: i64 = -32021;
 const UNSUPPORTED_VERSION: i64 = -32022;
 const INVALID_PARAMS: i64 = -32602;

@@ -24,6 +24,7 @@ use crate::transport::CloseReport;
 
 pub use cancel::CancelToken;
 pub(crate) use dispatcher::Listener;
+pub(crate) use handshake::HEADER_MISMATCH;
 pub(crate) use pending::{Options, PendingRequest};
 use renewal::Renewal;
 use router::Router;
@@ -100,6 +101,12 @@ impl Session {
 
     pub(crate) fn server(&self) -> &Arc<str> {
         self.router.server()
+    }
+
+    /// Whether what a request says has to be said in headers, too.
+    pub(crate) fn mirrors(&self) -> bool {
+        let transport = self.router.transport();
+        self.terms.version.era() == Era::Modern && transport.is_ok_and(|it| it.facts().mirrors)
     }
 
     fn speaking(&self) -> Option<(ProtocolVersion, SenderMeta)> {

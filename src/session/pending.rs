@@ -131,6 +131,31 @@ impl<'a> PendingRequest<'a> {
         self.sent.as_ref().map_or(0, |sent| sent.id)
     }
 
+    /// Sends the request again, which the server refused for its headers, with others.
+    pub(crate) fn send_again(&mut self, mirror: Vec<(String, String)>) -> Result<()> {
+        self.options.mirror = mirror;
+        self.send()?;
+        self.is_over = false;
+        Ok(())
+    }
+
+    /// How much time the clocks leave it.
+    pub(crate) fn remaining(&self) -> Duration {
+        self.clocks.next().0.remaining()
+    }
+
+    pub(crate) fn cancel_token(&self) -> Option<&CancelToken> {
+        self.options.cancel.as_ref()
+    }
+
+    pub(crate) fn waits(&self) -> bool {
+        self.waits
+    }
+
+    pub(crate) fn request(&self) -> &ClientRequest {
+        &self.request
+    }
+
     pub(crate) fn method(&self) -> &str {
         self.request.method()
     }

@@ -88,7 +88,7 @@ pub fn http(status: u16, headers: &str, body: impl Into<String>) -> Answer {
 }
 
 /// An event stream that a function writes.
-fn stream(write: impl FnOnce(&mut Chunks) + Send + 'static) -> Answer {
+pub fn stream(write: impl FnOnce(&mut Chunks) + Send + 'static) -> Answer {
     let headers = "Content-Type: text/event-stream\r\n".to_owned();
     Answer::Chunked { status: 200, headers, write: Box::new(write) }
 }
@@ -121,7 +121,7 @@ pub struct Endpoint {
     pub url: String,
     pub posts: Receiver<Post>,
     /// Connections that have ended, from either side.
-    ended: Receiver<usize>,
+    pub ended: Receiver<usize>,
 }
 
 impl Endpoint {
@@ -158,7 +158,7 @@ impl Endpoint {
         Server::url(&self.url).name("web")
     }
 
-    fn open(&self) -> Client {
+    pub fn open(&self) -> Client {
         let client = Client::open(self.server()).unwrap();
         assert!(self.posts.recv().unwrap().is("server/discover"));
         client
@@ -286,7 +286,7 @@ fn every_message_is_a_post_whose_headers_mirror_it() {
     });
 }
 
-// HDR-6
+// HDR-6, XHDR-24
 #[test]
 fn a_name_that_no_header_can_hold_is_encoded() {
     soon(|| {

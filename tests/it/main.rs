@@ -27,6 +27,8 @@ mod killed;
 mod logging;
 mod meta;
 mod methods;
+#[cfg(feature = "http")]
+mod mirrored;
 mod rpc;
 mod spec;
 mod stdio;

@@ -22,6 +22,10 @@ const REQUIRED: &[&str] = &[
     "STDIO-10", "STDIO-11", "STDIO-12", "STDIO-14", "STDIO-15", "STDIO-16", "STDIO-17",
     "STDIO-19", "STDIO-20", "STDIO-22", "STDIO-23", "STDIO-24", "STDIO-25", "STDIO-26",
     "STDIO-27", "STDIO-28", "STDIO-30",
+    // Headers of Streamable HTTP
+    "HDR-1", "HDR-2", "HDR-3", "HDR-4", "HDR-6", "HDR-7", "HDR-11", "XHDR-1", "XHDR-2", "XHDR-3",
+    "XHDR-4", "XHDR-5", "XHDR-6", "XHDR-7", "XHDR-8", "XHDR-9", "XHDR-10", "XHDR-11", "XHDR-15", "XHDR-16",
+    "XHDR-17", "XHDR-18", "XHDR-20", "XHDR-21", "XHDR-22", "XHDR-24", "XHDR-26", "XHDR-27",
     // Streamable HTTP
     "HTTP-1", "HTTP-2", "HTTP-3", "HTTP-4", "HTTP-5", "HTTP-6", "HTTP-7", "HTTP-8", "HTTP-9",
     "HTTP-10", "HTTP-11", "HTTP-13", "HTTP-14", "HTTP-15", "HTTP-16", "HTTP-17", "HTTP-19",

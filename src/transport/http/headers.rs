@@ -4,7 +4,7 @@ use ureq::http::{HeaderName, HeaderValue, header};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::Headers;
-use crate::protocol::header_value::encoded;
+use crate::protocol::header_value::header_value;
 use crate::transport::Outgoing;
 
 use super::Terms;
@@ -26,7 +26,7 @@ pub(super) fn of_message(message: &Outgoing<'_>, terms: &Terms, own: Headers) ->
             headers.push((VERSION, HeaderValue::from_static(version.as_str())));
             headers.push((METHOD, value(message.method)?));
             if let Some(name) = message.name {
-                headers.push((NAME, value(&encoded(name))?));
+                headers.push((NAME, value(&header_value(name))?));
             }
             for (name, text) in message.mirror {
                 let name = HeaderName::try_from(name).map_err(|_| unfit(name))?;

@@ -83,6 +83,10 @@ impl Refused {
 
 /// The exchange broke.
 pub(super) fn broken(error: ureq::Error) -> Error {
+    #[cfg(feature = "tls")]
+    if let Some(problem) = crate::net::certificate_problem(&error) {
+        return problem.source(error);
+    }
     let (kind, hint, ran) = match &error {
         ureq::Error::HostNotFound => (ErrorKind::Unreachable, "Check the host's name", false),
         ureq::Error::ConnectionFailed => (ErrorKind::Unreachable, "Is the server running?", false),
