@@ -111,19 +111,21 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "closes-stdout",
-        does: "closes its stdout when a tool is called, and lives on (Unix)",
-        good: "fails the call at once; ends the process when closed",
+        does: "closes its stdout when a tool is called, says so on stderr, and lives on (Unix)",
+        good: "fails the call at once, with the end of stderr; ends the process when closed",
         run: |wire| {
             wire.next_call();
+            eprintln!("hostile: writes no more");
             become_itself(&["--sleep"], Stdio::inherit(), Stdio::null());
         },
     },
     Fault {
         name: "closes-stdin",
-        does: "closes its stdin when a tool is called, answers, and lives on (Unix)",
-        good: "takes the answer; fails the next call at once; ends the process when closed",
+        does: "closes its stdin when a tool is called, says so on stderr, answers, and lives on (Unix)",
+        good: "takes the answer; fails the next call at once, with the end of stderr; ends the process when closed",
         run: |wire| {
             let call = wire.next_call();
+            eprintln!("hostile: reads no more");
             let line = wire.right(&call).to_string();
             become_itself(&["--say", &line], Stdio::null(), Stdio::inherit());
         },
@@ -146,6 +148,19 @@ pub const FAULTS: &[Fault] = &[
         does: "a line that is not UTF-8 before the reply",
         good: "skips it, and returns the reply",
         run: |wire| before_reply(wire, b"\xff\xfe caf\xe9 \xc3\n"),
+    },
+    Fault {
+        name: "not-utf8-long",
+        does: "a reply of 1.5 MiB, nearly all of which is not UTF-8",
+        good: "returns it, or says which limit it is over; keeps a bounded part; the next call works",
+        run: |wire| {
+            let call = wire.next_call();
+            let line = reply(&call, &of_era(&call, content("#"))).to_string();
+            let (start, end) = line.split_once('#').unwrap_or_default();
+            wire.write(start);
+            wire.write(vec![0xff; 3 * MIB / 2]);
+            wire.write(format!("{end}\n"));
+        },
     },
     Fault {
         name: "bom",
