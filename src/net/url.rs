@@ -177,6 +177,7 @@ mod tests {
             "a\r\nb",
             "https://a\\@b/",
             "https://[::1/",
+            "https://a:99999/",
         ] {
             assert_eq!(resolve(&base, reference), None, "{reference:?}");
         }
