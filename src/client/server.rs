@@ -12,7 +12,7 @@ use crate::client::era_memory;
 use crate::error::{Error, ErrorKind, Result, without_secrets};
 use crate::limits::{Limits, Timeouts};
 #[cfg(feature = "http")]
-use crate::net::{Settings, has_user_info};
+use crate::net::{Settings, has_bad_port, has_user_info};
 use crate::process::CommandLine;
 use crate::protocol::{Era, ProtocolVersion};
 use crate::session::Pin;
@@ -364,6 +364,9 @@ impl Server {
         if has_user_info(&uri) {
             return Err(invalid("credentials do not belong into a URL"));
         }
+        if has_bad_port(&uri) {
+            return Err(invalid("there is no such port"));
+        }
         self.settings.check(&uri)?;
         Ok(crate::transport::http::connect(uri, self.settings.clone(), self.limits.clone()))
     }
@@ -420,8 +423,13 @@ mod tests {
     #[cfg(feature = "http")]
     #[test]
     fn a_url_is_checked_before_anything_is_sent() {
-        for url in ["example.com/mcp", "ftp://example.com/", "http://", "https://a:b@example.com/"]
-        {
+        for url in [
+            "example.com/mcp",
+            "ftp://example.com/",
+            "http://",
+            "https://a:b@example.com/",
+            "http://example.com:99999/",
+        ] {
             let error = Server::url(url).connect().err().unwrap();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{url}: {error}");
         }

@@ -29,7 +29,7 @@ pub(crate) use settings::Settings;
 pub(crate) use sse::{Event, MESSAGE, Part};
 #[cfg(feature = "tls")]
 pub(crate) use tls::certificate_problem;
-pub(crate) use url::{has_user_info, resolve, same_origin};
+pub(crate) use url::{has_bad_port, has_user_info, resolve, same_origin};
 
 /// An agent of its own for one exchange at a time, so that ending the agent ends the exchange.
 pub(crate) struct Lane {

@@ -76,7 +76,6 @@ impl Tls {
     }
 
     #[cfg(not(feature = "platform-roots"))]
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as with `platform-roots`")]
     pub(super) fn load(&self) -> Result<()> {
         Ok(())
     }

@@ -6,7 +6,7 @@ use ureq::http::Uri;
 use ureq::http::uri::Authority;
 
 /// Resolves a reference that stands at `base` (RFC 3986, section 5), without its fragment. `None`
-/// if no URL comes of it, or one that is not http, or has user info.
+/// if no URL comes of it, or one that is not http, or has user info or no possible port.
 pub(crate) fn resolve(base: &Uri, reference: &str) -> Option<Uri> {
     let reference = reference.split('#').next().unwrap_or_default();
     let scheme = base.scheme_str()?;
@@ -33,7 +33,7 @@ pub(crate) fn resolve(base: &Uri, reference: &str) -> Option<Uri> {
     };
     let uri: Uri = absolute.parse().ok()?;
     let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-    if !is_http || uri.host()?.is_empty() || has_user_info(&uri) {
+    if !is_http || uri.host()?.is_empty() || has_user_info(&uri) || has_bad_port(&uri) {
         return None;
     }
     let path = without_dots(uri.path());
@@ -59,6 +59,14 @@ pub(crate) fn is_loopback(url: &Uri) -> bool {
 
 pub(crate) fn has_user_info(url: &Uri) -> bool {
     url.authority().map(Authority::as_str).unwrap_or_default().contains('@')
+}
+
+/// Whether a port is named that there is not: `Uri` drops it, and the default would be used.
+pub(crate) fn has_bad_port(url: &Uri) -> bool {
+    let authority = url.authority().map(Authority::as_str).unwrap_or_default();
+    let after_host = authority.rsplit(['@', ']']).next().unwrap_or_default();
+    let port = after_host.rsplit_once(':').map_or("", |(_, port)| port);
+    !port.is_empty() && url.port_u16().is_none()
 }
 
 /// The port, or the one that the scheme stands for.
@@ -153,6 +161,7 @@ mod tests {
         ] {
             assert_eq!(resolve(&base, reference).unwrap(), uri(expected), "{reference}");
         }
+        assert_eq!(resolve(&base, "//[::1]/x").unwrap(), uri("http://[::1]/x"));
         assert_eq!(resolve(&uri("https://a:8/"), "x").unwrap(), uri("https://a:8/x"));
         assert_eq!(resolve(&uri("https://a"), "x?y").unwrap(), uri("https://a/x?y"));
         assert_eq!(resolve(&uri("http://[::1]:8/a"), "/x").unwrap(), uri("http://[::1]:8/x"));
@@ -177,6 +186,8 @@ mod tests {
             "a\r\nb",
             "https://a\\@b/",
             "https://[::1/",
+            "https://a:99999/",
+            "//[::1]:65536/",
         ] {
             assert_eq!(resolve(&base, reference), None, "{reference:?}");
         }

@@ -7,7 +7,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::command::{example_server, file, run, umcp};
+use crate::command::{example_server, run, umcp};
 use crate::server::{Era, Server};
 
 /// Serves every request with the status and the body that `answer` makes of its body. Returns the
@@ -251,6 +251,7 @@ fn what_cannot_be_sent_is_1_and_is_not_shown() {
 #[cfg(feature = "tls")]
 #[test]
 fn certificates_are_files() {
+    use crate::command::file;
     use crate::tls_server::{Authority, accept, config};
 
     let (authority, clients) = (Authority::new(), Authority::new());

@@ -29,7 +29,7 @@ const REQUIRED: &[&str] = &[
     // Streamable HTTP
     "HTTP-1", "HTTP-2", "HTTP-3", "HTTP-4", "HTTP-5", "HTTP-6", "HTTP-7", "HTTP-8", "HTTP-9",
     "HTTP-10", "HTTP-11", "HTTP-13", "HTTP-14", "HTTP-15", "HTTP-16", "HTTP-17", "HTTP-19",
-    "HTTP-20", "HTTP-22",
+    "HTTP-20", "HTTP-21", "HTTP-22",
     // Methods
     "METH-1", "METH-4", "METH-5", "METH-7", "TOOL-1", "PROM-2", "COMP-4",
     // Cancellation and progress
