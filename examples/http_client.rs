@@ -22,8 +22,11 @@ fn main() -> Result<()> {
         Some(url) => url,
         None => own_server(api_key.clone()),
     };
-    let server = Server::url(url);
-    // AT MERGE: let server = match api_key { Some(key) => server.bearer_token(key), None => server };
+    let mut server = Server::url(url);
+    if let Some(api_key) = api_key {
+        // Over http:// only to this machine. `header` is for servers that want it elsewhere.
+        server = server.bearer_token(api_key);
+    }
     let client = Client::open(server)?;
     println!("connected, speaking MCP {}", client.protocol_version());
 

@@ -15,6 +15,7 @@ mod calls;
 mod common;
 mod era;
 mod errors;
+mod example_http;
 mod faults;
 mod hostile;
 mod house;
@@ -28,3 +29,7 @@ mod methods;
 mod rpc;
 mod spec;
 mod stdio;
+
+/// What the examples share: their server, to put behind HTTP.
+#[path = "../../examples/support/mod.rs"]
+mod support;
