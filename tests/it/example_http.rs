@@ -568,18 +568,19 @@ mod with_the_client {
     use std::thread;
 
     use serde_json::json;
-    use umcp::{Client, ErrorKind, Server};
+    use umcp::{Client, Era, ErrorKind, Server};
 
-    use crate::common::{example, soon};
+    use crate::common::{at_once, example, soon};
     use crate::support::http::{self, Mode, Options};
 
     /// The example server as a process, ended with this.
     struct Process(Child);
 
     impl Process {
-        fn start(mode: &str) -> (Self, String) {
+        fn start(arguments: &str) -> (Self, String) {
             let mut command = Command::new(example("basic_client"));
-            command.args(["--serve-http", mode]).stdout(Stdio::piped()).stderr(Stdio::piped());
+            command.arg("--serve-http").args(arguments.split(' '));
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
             let mut child = command.spawn().unwrap();
             let mut url = String::new();
             BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
@@ -602,12 +603,15 @@ mod with_the_client {
         }
     }
 
+    /// How the server is started, and what is agreed on with it.
+    const SERVERS: &[(&str, &str)] = &[("modern", "2026-07-28"), ("both", "2026-07-28")];
+
     #[test]
     fn a_client_has_nothing_to_be_blamed_for() {
-        soon(|| {
-            let (process, url) = Process::start("modern");
+        at_once(SERVERS, |(arguments, version)| {
+            let (process, url) = Process::start(arguments);
             let client = Client::open(Server::url(url)).unwrap();
-            assert_eq!(client.protocol_version().to_string(), "2026-07-28");
+            assert_eq!(client.protocol_version().to_string(), *version);
             assert!(client.list_tools().unwrap().len() > 3, "it has several pages");
             let mut steps = Vec::new();
             let call = client.tool("countdown").arg("steps", 2);
@@ -621,8 +625,11 @@ mod with_the_client {
                     scope.spawn(|| client.call_tool("echo", json!({ "message": "x" })).unwrap());
                 }
             });
+            if client.protocol_version().era() == Era::Legacy {
+                assert_eq!(client.call_tool("ask_ping", ()).unwrap().text(), "pong\n-32601");
+            }
             client.close();
-            assert_eq!(process.end(), "");
+            assert_eq!(process.end(), "", "{arguments}");
         });
     }
 

@@ -32,13 +32,13 @@ impl Sessions {
         if message["method"] == "initialize" && request.header(SESSION).is_none() {
             return self.initialize(request, message, connection);
         }
-        if request.header("mcp-method").or(request.header("mcp-name")).is_some() {
-            violation(format_args!("a legacy session knows no `Mcp-Method` and no `Mcp-Name`"));
-        }
         let session = match self.find(request) {
             Ok(session) => session,
             Err(refusal) => return refuse(refusal, connection),
         };
+        if request.header("mcp-method").or(request.header("mcp-name")).is_some() {
+            violation(format_args!("a legacy session knows no `Mcp-Method` and no `Mcp-Name`"));
+        }
         let mut refusal = None;
         let call = session.server.accept(message, &mut |reply| refusal = Some(reply));
         match (call, refusal) {
