@@ -17,6 +17,7 @@ mod common;
 mod credentials;
 mod era;
 mod errors;
+mod example_http;
 mod faults;
 mod hostile;
 mod house;
@@ -37,3 +38,7 @@ mod tls;
 #[cfg(feature = "tls")]
 #[path = "../tls/server.rs"]
 mod tls_server;
+
+/// What the examples share: their server, to put behind HTTP.
+#[path = "../../examples/support/mod.rs"]
+mod support;
