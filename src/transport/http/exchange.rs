@@ -16,6 +16,9 @@ use super::lanes::Key;
 use super::status::{Refused, broken, is_break};
 use super::{Shared, headers};
 
+/// How long opening a connection may take for the rest of a stream.
+const RESUMED_WITHIN: Duration = Duration::from_secs(30);
+
 pub(super) struct Exchange {
     pub(super) id: u64,
     pub(super) lane: Lane,
@@ -91,6 +94,8 @@ pub(super) enum Stop {
     Failed(Error),
     /// Who waits knows why, or has left.
     Silent,
+    /// The exchange goes on, with its next step.
+    Next,
     /// The exchange goes on, where it may connect.
     Elsewhere,
 }
@@ -102,10 +107,14 @@ impl From<Error> for Stop {
 }
 
 /// How a stream went.
-pub(super) enum Heard {
+enum Heard {
     Reply,
-    /// It ended. Whether it said something before that.
-    End(bool),
+    /// It ended.
+    End {
+        /// It said something before.
+        has_spoken: bool,
+        why: Option<ureq::Error>,
+    },
 }
 
 impl Shared {
@@ -154,21 +163,26 @@ impl Shared {
         carrier: Carrier,
     ) -> Result<Option<Vec<u8>>, Stop> {
         loop {
-            match std::mem::replace(&mut exchange.step, Step::Post) {
-                Step::Post => return self.carry_post(exchange, carrier),
+            let outcome = match std::mem::replace(&mut exchange.step, Step::Post) {
+                Step::Post => self.carry_post(exchange, carrier),
                 step if carrier == Carrier::Caller => {
                     exchange.step = step;
                     return Err(Stop::Elsewhere);
                 }
-                Step::Resume(resume) => return self.resume(exchange, resume).map(|()| None),
+                Step::Resume(resume) => self.resume(exchange, resume).map(|()| None),
                 Step::OtherTransport(refused) => match self.find_endpoint(exchange.until) {
-                    Ok(()) => exchange.step = Step::Post,
+                    Ok(()) => continue,
                     Err(why) if why.kind() == ErrorKind::Protocol => return Err(why.into()),
                     Err(why) => {
                         log::debug!("no HTTP+SSE either: {why}");
                         return Ok(Some(refused.reply()?));
                     }
                 },
+            };
+            // A stream may break and be resumed without end: no step calls the next.
+            match outcome {
+                Err(Stop::Next) => {}
+                outcome => return outcome,
             }
         }
     }
@@ -201,7 +215,7 @@ impl Shared {
                 exchange.is_repeated = true;
                 return match carrier {
                     Carrier::Caller => Err(Stop::Elsewhere),
-                    _ => self.carry_post(exchange, carrier),
+                    _ => Err(Stop::Next),
                 };
             }
             Err(failure) => return Err(self.stop(failure)),
@@ -218,7 +232,7 @@ impl Shared {
             let is_other = exchange.is_initialize && terms.endpoint.is_none();
             if is_other && may_be_http_sse(&refused) {
                 exchange.step = Step::OtherTransport(refused);
-                return self.carry(exchange, carrier);
+                return Err(Stop::Next);
             }
             return Ok(Some(refused.reply()?));
         }
@@ -230,14 +244,13 @@ impl Shared {
         if !response.is_events() {
             return lane.read(response, self.limits.message).map(Some).map_err(|it| self.stop(it));
         }
-        self.read_reply(exchange, carrier, response, Resume::default()).map(|()| None)
+        self.read_reply(exchange, response, Resume::default()).map(|()| None)
     }
 
     /// Hands over what an event stream says, up to the reply.
     fn read_reply(
         self: &Arc<Self>,
         exchange: &mut Exchange,
-        carrier: Carrier,
         response: Response,
         mut resume: Resume,
     ) -> Result<(), Stop> {
@@ -247,8 +260,7 @@ impl Shared {
                 self.drain(exchange.id, &mut exchange.lane, events);
                 return Ok(());
             }
-            Ok(Heard::End(has_spoken)) => (has_spoken, None),
-            Err(Failure::Other(error)) => (true, Some(error)),
+            Ok(Heard::End { has_spoken, why }) => (has_spoken, why),
             Err(failure) => return Err(self.stop(failure)),
         };
         if !self.is_wanted(Key::Request(exchange.id)) {
@@ -258,7 +270,7 @@ impl Shared {
         let goes_on = resume.note(&events, has_spoken);
         if may_resume && goes_on && !resume.last_event_id.is_empty() {
             exchange.step = Step::Resume(resume);
-            return self.carry(exchange, carrier).map(drop);
+            return Err(Stop::Next);
         }
         Err(Stop::Failed(match why {
             Some(error) => cut_short(error),
@@ -280,11 +292,12 @@ impl Shared {
                 headers: &headers::of_stream(&terms, &resume.last_event_id, own),
                 body: &[],
                 carrier: Carrier::Watched,
-                until: exchange.until,
+                // Progress may have moved the clock of whoever waits.
+                until: exchange.until.max(Deadline::after(RESUMED_WITHIN)),
             };
             let why = match exchange.lane.send(&request) {
                 Ok(response) if response.is_success() && response.is_events() => {
-                    return self.read_reply(exchange, Carrier::Watched, response, resume);
+                    return self.read_reply(exchange, response, resume);
                 }
                 // LHTTP-29
                 Ok(response) if response.status < 500 => {
@@ -297,6 +310,7 @@ impl Shared {
                 }
                 Ok(response) => self.refused(&mut exchange.lane, response, false).error(),
                 Err(Failure::Other(error)) => broken(error),
+                Err(Failure::TimedOut) => Error::new(ErrorKind::Timeout, "no connection in time"),
                 Err(failure) => return Err(self.stop(failure)),
             };
             if !self.is_wanted(key) {
@@ -339,10 +353,15 @@ impl Shared {
                     }
                 };
                 self.set_under_way(id, !is_answered);
-            })?;
+            });
+            let (came, why) = match came {
+                Ok(came) => (came, None),
+                Err(Failure::Other(error)) => (0, Some(error)),
+                Err(failure) => return Err(failure),
+            };
             // A socket that was shut down still holds all that has arrived, perhaps megabytes.
-            if came == 0 || !is_answered && !self.is_wanted(Key::Request(id)) {
-                return Ok(Heard::End(has_spoken));
+            if !is_answered && (came == 0 || !self.is_wanted(Key::Request(id))) {
+                return Ok(Heard::End { has_spoken, why });
             }
         }
         Ok(Heard::Reply)
