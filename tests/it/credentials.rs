@@ -17,7 +17,7 @@ use crate::alone::alone;
 use crate::alone::alone_with;
 use crate::calls::said;
 use crate::common::soon;
-use crate::http::{Answer, Endpoint, answer, http};
+use crate::http_peer::{Answer, Endpoint, answer, http};
 
 const SECRET: &str = "hunter2-of-the-wire";
 

@@ -23,6 +23,8 @@ mod hostile;
 mod house;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "http")]
+mod http_peer;
 #[cfg(unix)]
 mod killed;
 mod logging;

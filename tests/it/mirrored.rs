@@ -10,7 +10,7 @@ use umcp::{CancelToken, Client, Error, ErrorKind, Limits};
 
 use crate::calls::{answering, said, tools};
 use crate::common::{ERAS, SHORT, soon};
-use crate::http::{Answer, Endpoint, Post, answer, http};
+use crate::http_peer::{Answer, Endpoint, Post, answer, http};
 use crate::logging::{spy, warnings};
 
 /// A tool whose argument `a` is wanted in this header.

@@ -11,7 +11,7 @@ use umcp::{Client, ErrorKind, Server};
 
 use crate::calls::said;
 use crate::common::soon;
-use crate::http::{read, response};
+use crate::http_peer::{read, response};
 use crate::stdio::discovered;
 use crate::tls_server::{Authority, Certified, accept, config};
 

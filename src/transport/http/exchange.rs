@@ -212,7 +212,10 @@ impl Shared {
             Err(failure) => return Err(self.stop(failure)),
         };
         if exchange.is_initialize {
-            self.lock().terms.offered = response.header(&headers::SESSION).cloned();
+            // LHTTP-4: of an answer that begins a session. SSE-7: over HTTP+SSE there is none.
+            let begins = response.is_success() && exchange.endpoint.is_none();
+            let offered = response.header(&headers::SESSION).filter(|_| begins);
+            self.lock().terms.offered = offered.cloned();
         }
         if !response.is_success() {
             let refused = self.refused(lane, response, exchange.had_session);
