@@ -12,7 +12,6 @@ mod support;
 
 use std::env;
 
-use support::http;
 use umcp::{Client, Result, Server, json};
 
 fn main() -> Result<()> {
@@ -20,7 +19,7 @@ fn main() -> Result<()> {
     let api_key = env::var("MCP_API_KEY").ok();
     let url = match support::arguments().into_iter().next() {
         Some(url) => url,
-        None => own_server(api_key.clone()),
+        None => support::own_url(api_key.clone()),
     };
     let mut server = Server::url(url);
     if let Some(api_key) = api_key {
@@ -45,10 +44,4 @@ fn main() -> Result<()> {
         println!("{}: {} contents", resource.uri, read.contents.len());
     }
     Ok(())
-}
-
-/// Starts the server of the examples in this program, and returns its URL.
-fn own_server(api_key: Option<String>) -> String {
-    let options = http::Options { api_key, ..http::Options::new(http::Mode::Both) };
-    http::start(0, options).expect("a free port on the loopback")
 }

@@ -41,6 +41,12 @@ pub fn server() -> Server {
     }
 }
 
+/// Starts the server in this program, over HTTP, and returns its URL.
+pub fn own_url(api_key: Option<String>) -> String {
+    let options = http::Options { api_key, ..http::Options::new(http::Mode::Both) };
+    http::start(0, options).expect("a free port on the loopback")
+}
+
 /// The arguments of this program. Does not return in the process that is to be the server.
 pub fn arguments() -> Vec<String> {
     let arguments: Vec<String> = env::args().skip(1).collect();
