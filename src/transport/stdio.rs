@@ -317,11 +317,7 @@ impl Transport for Stdio {
     }
 
     fn facts(&self) -> Facts {
-        Facts {
-            has_spoken: self.has_spoken.load(Ordering::Relaxed),
-            modern_only: false,
-            mirrors: false,
-        }
+        Facts { has_spoken: self.has_spoken.load(Ordering::Relaxed), modern_only: false, mirrors: false }
     }
 
     /// STDIO-11: end of stdin, then SIGTERM, then SIGKILL, each after a grace.

@@ -119,11 +119,7 @@ impl Transport for Stream {
     }
 
     fn facts(&self) -> Facts {
-        Facts {
-            has_spoken: self.has_spoken.load(Ordering::Relaxed),
-            modern_only: false,
-            mirrors: false,
-        }
+        Facts { has_spoken: self.has_spoken.load(Ordering::Relaxed), modern_only: false, mirrors: false }
     }
 
     fn close(&self, until: Deadline) -> CloseReport {
