@@ -88,18 +88,23 @@ mod tests {
         Tool::new(name, json!({ "properties": { "a": property } }).into())
     }
 
+    /// How many tools are remembered, and what they take.
+    fn size(table: &ToolTable) -> (usize, usize) {
+        let known = table.lock();
+        (known.params.len(), known.bytes)
+    }
+
     #[test]
     fn what_is_remembered_has_a_limit() {
         let table = ToolTable::default();
-        let long = "A".repeat(16 * 1024);
-        let count = 2 * MOST / long.len();
-        for number in 0..count {
-            table.learn("server", vec![tool(number.to_string(), &long)]);
-            assert!(table.lock().bytes <= MOST);
+        let name = |number: usize| format!("{number}{}", "x".repeat(MOST / 8));
+        for number in 0..20 {
+            table.learn("server", vec![tool(name(number), "A")]);
+            assert!(size(&table).1 <= MOST);
         }
-        assert!(table.lock().params.contains_key(&(count - 1).to_string()));
+        assert!(table.lock().params.contains_key(&name(19)));
         table.learn("server", vec![tool("x".repeat(MOST), "A")]);
-        assert_eq!((table.lock().bytes, table.lock().params.len()), (0, 0));
+        assert_eq!(size(&table), (0, 0));
     }
 
     #[test]
@@ -108,8 +113,8 @@ mod tests {
         for header in ["A", "B", "not valid"] {
             table.learn("server", vec![tool("x", header), tool("y", "A")]);
         }
-        assert_eq!(table.lock().params.len(), 1);
+        assert_eq!(size(&table).0, 1);
         table.learn("server", vec![Tool::new("y", json!({}).into())]);
-        assert_eq!((table.lock().bytes, table.lock().params.len()), (0, 0));
+        assert_eq!(size(&table), (0, 0));
     }
 }

@@ -604,7 +604,13 @@ mod with_the_client {
     }
 
     /// How the server is started, and what is agreed on with it.
-    const SERVERS: &[(&str, &str)] = &[("modern", "2026-07-28"), ("both", "2026-07-28")];
+    const SERVERS: &[(&str, &str)] = &[
+        ("modern", "2026-07-28"),
+        ("both", "2026-07-28"),
+        ("legacy", "2025-11-25"),
+        ("legacy --cut-streams 1", "2025-11-25"),
+        ("sse", "2025-11-25"),
+    ];
 
     #[test]
     fn a_client_has_nothing_to_be_blamed_for() {
