@@ -467,7 +467,7 @@ impl<'o> Attempt<'o> {
             text +=
                 &format!(", after {seconds} s of finding out its era, which pinning the era saves");
         }
-        let error = Error::new(ErrorKind::Timeout, text).stray(self.router.stray_line());
+        let error = self.router.overdue(Error::new(ErrorKind::Timeout, text));
         let hint = "Raise it in `Timeouts`, or run the server by hand to see what it does";
         self.explain(error.hint(hint), method)
     }

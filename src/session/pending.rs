@@ -269,8 +269,8 @@ impl<'a> PendingRequest<'a> {
             true => format!("no reply within {set_to:?} (`{clock}`); the server was told to stop"),
             false => format!("not sent within {set_to:?} (`{clock}`): the server does not read"),
         };
-        let stray_line = self.session.router.stray_line();
-        Some(Error::new(ErrorKind::Timeout, message).hint(advice).ran(ran).stray(stray_line))
+        let error = Error::new(ErrorKind::Timeout, message).hint(advice).ran(ran);
+        Some(self.session.router.overdue(error))
     }
 
     /// The reply as a result, or `None` if the request was sent again.

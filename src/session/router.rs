@@ -323,8 +323,13 @@ impl Router {
         self.dispatcher.finish(until).then(|| why.clone())
     }
 
-    pub(crate) fn stray_line(&self) -> Option<Arc<str>> {
-        self.lock().stray_line.clone()
+    /// Adds what is known of a server that does not answer in time.
+    pub(crate) fn overdue(&self, error: Error) -> Error {
+        let error = error.stray(self.lock().stray_line.clone());
+        match self.transport() {
+            Ok(transport) => transport.overdue(error),
+            Err(_) => error,
+        }
     }
 
     /// There is a client now, for listeners to call.

@@ -57,6 +57,11 @@ pub(crate) trait Transport: Send + Sync {
     /// The caller has left its request: says what became of the request and what is owed.
     fn abandon(&self, id: u64) -> Abandoned;
 
+    /// Adds what is known of a server that does not answer in time.
+    fn overdue(&self, error: Error) -> Error {
+        error
+    }
+
     /// What can be asked about the connection.
     fn facts(&self) -> Facts;
 
