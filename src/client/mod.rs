@@ -427,8 +427,9 @@ impl Client {
     /// ([`Closed`](ErrorKind::Closed) if this program closed it), or `None` if it goes on.
     ///
     /// Blocks for at most `wait` (which may be [`Duration::MAX`]), also until the listener
-    /// ([`ClientBuilder::on_notification`]) has returned from what came before the end. Over HTTP
-    /// nothing but [`close`](Self::close) ends a connection.
+    /// ([`ClientBuilder::on_notification`]) has returned from what came before the end (which that
+    /// listener itself does not wait for). Over Streamable HTTP nothing but [`close`](Self::close) ends
+    /// a connection.
     ///
     /// ```
     /// use std::time::Duration;
