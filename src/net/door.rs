@@ -99,9 +99,6 @@ impl Door {
         let mut attempts = locked(&self.host.attempts);
         loop {
             let mut stage = locked(&self.stage);
-            if stage.is_connecting {
-                return Ok(());
-            }
             let until = stage.until.filter(|until| !until.has_passed());
             let Some(until) = until.filter(|_| !stage.is_abandoned) else { return Err(left()) };
             let is_free = attempts.under_way == 0 || attempts.answers;
@@ -116,15 +113,13 @@ impl Door {
         }
     }
 
-    /// The attempt, if there was one, is over.
-    pub(super) fn leave(&self, answers: bool) {
+    /// The lookup or the attempt is over. Whether the host answers, if that shows it.
+    fn leave(&self, answers: Option<bool>) {
         let mut attempts = locked(&self.host.attempts);
         let mut stage = locked(&self.stage);
-        if !std::mem::take(&mut stage.is_connecting) {
-            return;
-        }
+        stage.is_connecting = false;
         attempts.under_way = attempts.under_way.saturating_sub(1);
-        attempts.answers = answers;
+        attempts.answers = answers.unwrap_or(attempts.answers);
         if stage.is_abandoned {
             attempts.abandoned = attempts.abandoned.saturating_sub(1);
         }
@@ -157,7 +152,11 @@ impl Resolver for Lookup {
         self.0.enter()?;
         // With a timeout it would use, and leave behind, a thread for each lookup.
         let after = time::Duration::NotHappening;
-        DefaultResolver::default().resolve(uri, config, NextTimeout { after, ..timeout })
+        let timeout = NextTimeout { after, ..timeout };
+        let found = DefaultResolver::default().resolve(uri, config, timeout);
+        // What follows may be an exchange over a connection that is open, of whatever length.
+        self.0.leave(found.is_err().then_some(false));
+        found
     }
 }
 
@@ -182,7 +181,7 @@ impl Connector for Opener {
         }
         self.door.enter()?;
         let connected = self.inner.connect(details, chained);
-        self.door.leave(connected.is_ok());
+        self.door.leave(Some(connected.is_ok()));
         connected
     }
 }

@@ -144,7 +144,6 @@ impl Lane {
             Method::POST => self.run(url, request, request.body),
             _ => self.run(url, request, ()),
         };
-        self.door.leave(sent.is_ok());
         let (head, body) = match sent {
             Ok(response) => response.into_parts(),
             Err(_) if self.door.was_refused() => return Err(Failure::NotConnected),
