@@ -132,6 +132,7 @@ impl Shared {
         let state = self.lock();
         let waited = self.changed.wait_timeout_while(state, wait, |state| state.asides.workers > 0);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.has_ended = true;
         state.asides.queue.clear();
         let busy = std::mem::take(&mut state.lanes.busy);
         drop(state);

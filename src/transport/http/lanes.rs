@@ -94,7 +94,13 @@ impl Shared {
     /// A lane for an exchange, from now on in use.
     pub(super) fn occupy(&self, key: Key) -> Option<Lane> {
         let mut state = self.lock();
-        if state.has_ended {
+        let may_begin = match key {
+            Key::End => true,
+            Key::Aside(_) => !state.has_ended,
+            // What begins after that is interrupted by nobody.
+            Key::Request(_) | Key::Events(_) => !state.is_closed,
+        };
+        if !may_begin {
             return None;
         }
         let lane = state.lanes.idle.pop().unwrap_or_else(|| self.new_lane());
@@ -185,6 +191,7 @@ impl Shared {
             let late: Vec<_> = state.lanes.busy.extract_if(|_, busy| is_late(busy)).collect();
             if !late.is_empty() {
                 drop(state);
+                self.interrupted.notify_all();
                 late.into_iter().for_each(|(_, busy)| busy.interrupt.end());
                 state = self.lock();
                 continue;

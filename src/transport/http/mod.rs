@@ -64,7 +64,7 @@ struct State {
     keys: u64,
     /// Nothing more is asked.
     is_closed: bool,
-    /// Nothing more is sent.
+    /// Nothing more is sent but the end of the session.
     has_ended: bool,
 }
 
@@ -236,10 +236,8 @@ impl Transport for Http {
         interrupts.into_iter().for_each(Interrupt::end);
         self.0.finish_asides(until);
         self.0.end_session(until);
-        let mut state = self.0.lock();
-        state.has_ended = true;
-        state.lanes.idle.clear();
-        drop(state);
+        let idle = std::mem::take(&mut self.0.lock().lanes.idle);
+        drop(idle);
         CloseReport { left_behind: !self.0.threads.join(until), ..CloseReport::default() }
     }
 }
