@@ -77,11 +77,12 @@ impl Resume {
     /// What a stream said before it ended. Returns whether to go on.
     pub(super) fn note(&mut self, events: &Events, has_spoken: bool) -> bool {
         let id = events.last_event_id();
-        if !id.is_empty() {
+        let goes_on = !id.is_empty() && id != self.last_event_id;
+        if goes_on {
             id.clone_into(&mut self.last_event_id);
         }
         self.retry = events.retry().or(self.retry);
-        if has_spoken {
+        if has_spoken || goes_on {
             self.failures = 0;
             return true;
         }
