@@ -173,7 +173,12 @@ impl Shared {
                 Step::Resume(resume) => self.resume(exchange, resume).map(|()| None),
                 Step::OtherTransport(refused) => match self.find_endpoint(exchange.until) {
                     Ok(()) => continue,
-                    Err(why) if why.kind() == ErrorKind::Protocol => return Err(why.into()),
+                    // It is one, or wants credentials first.
+                    Err(why)
+                        if matches!(why.kind(), ErrorKind::Protocol | ErrorKind::Authorization) =>
+                    {
+                        return Err(why.into());
+                    }
                     Err(why) => {
                         log::debug!("no HTTP+SSE either: {why}");
                         return Ok(Some(refused.reply()?));
@@ -230,8 +235,8 @@ impl Shared {
         let had_session = terms.session.is_some() && !exchange.is_initialize;
         if !response.is_success() {
             let refused = self.refused(lane, response, had_session);
-            let is_other = exchange.is_initialize && terms.endpoint.is_none();
-            if is_other && may_be_http_sse(&refused) {
+            let is_unknown = terms.version.is_none() && terms.endpoint.is_none();
+            if exchange.is_initialize && is_unknown && may_be_http_sse(&refused) {
                 exchange.step = Step::OtherTransport(refused);
                 return Err(Stop::Next);
             }
