@@ -15,7 +15,7 @@ use crate::protocol::skim::Skim;
 use crate::transport::Outgoing;
 
 use super::exchange::Resume;
-use super::lanes::Key;
+use super::lanes::{DRAINED_WITHIN, Key};
 use super::status::broken;
 use super::{Shared, Terms, headers};
 
@@ -166,7 +166,7 @@ impl Shared {
 
     /// Hands over what a stream says that belongs to no request. Returns whether it said something,
     /// and be it where to go on.
-    pub(super) fn hear_all(&self, key: Key, events: &mut Events) -> bool {
+    pub(super) fn hear_all(self: &Arc<Self>, key: Key, events: &mut Events) -> bool {
         let mut skim = Skim::default();
         let mut has_spoken = false;
         loop {
@@ -175,7 +175,10 @@ impl Shared {
                 has_spoken = true;
                 match part {
                     Part::Event(event) if event.kind == MESSAGE && !event.data.is_empty() => {
-                        inbox.message(event.data, None);
+                        // An answer to its POST may never come, and holds nobody up.
+                        if let Some(id) = inbox.message(event.data, None) {
+                            self.drain_by(id, Instant::now() + DRAINED_WITHIN);
+                        }
                     }
                     Part::Event(_) => {}
                     Part::Piece(piece) => skim.feed(piece),
