@@ -28,6 +28,7 @@ pub(super) struct Exchange {
     /// Sent twice it does no harm.
     pub(super) is_read: bool,
     pub(super) is_initialize: bool,
+    pub(super) asks_era: bool,
     /// It has been sent twice.
     pub(super) is_repeated: bool,
     pub(super) step: Step,
@@ -236,11 +237,14 @@ impl Shared {
         if !response.is_success() {
             let refused = self.refused(lane, response, had_session);
             let is_unknown = terms.version.is_none() && terms.endpoint.is_none();
-            if exchange.is_initialize && is_unknown && may_be_http_sse(&refused) {
+            if exchange.is_initialize && is_unknown && refused.may_be_http_sse() {
                 exchange.step = Step::OtherTransport(refused);
                 return Err(Stop::Next);
             }
-            return Ok(Some(refused.reply()?));
+            return Ok(Some(match exchange.asks_era {
+                true => refused.reply_on_era()?,
+                false => refused.reply()?,
+            }));
         }
         if terms.endpoint.is_some() {
             // SSE-6: the reply comes on the stream.
@@ -409,13 +413,6 @@ impl Shared {
             Failure::Other(error) => Stop::Failed(broken(error)),
         }
     }
-}
-
-/// ERA-34: whether what refuses `initialize` may be a server of the old transport. One that says so
-/// in words of the modern era (ERA-29), or that there is no such method, is none.
-fn may_be_http_sse(refused: &Refused) -> bool {
-    matches!(refused.status, 400 | 404 | 405)
-        && !matches!(refused.code(), Some(-32022..=-32020 | -32601))
 }
 
 /// HTTP-11: nothing brings the reply back.

@@ -37,6 +37,8 @@ use lanes::{Key, Lanes};
 
 /// The message that begins a legacy session.
 const INITIALIZE: &str = "initialize";
+/// The message that asks for the era.
+const DISCOVER: &str = "server/discover";
 
 struct Http(Arc<Shared>);
 
@@ -173,6 +175,7 @@ impl Transport for Http {
             until: message.until,
             is_read: message.is_read,
             is_initialize: message.method == INITIALIZE,
+            asks_era: message.method == DISCOVER,
             is_repeated: false,
             step: Step::Post,
             lane,
