@@ -111,6 +111,7 @@ impl Door {
         let mut attempts = locked(&self.host.attempts);
         loop {
             let mut stage = locked(&self.stage);
+            // A proxy's connection is opened within that to the server.
             if stage.is_connecting {
                 return Ok(());
             }
@@ -128,16 +129,16 @@ impl Door {
         }
     }
 
-    /// The attempt, if there was one, is over.
-    pub(super) fn leave(&self, answers: bool) {
+    /// The lookup or the attempt is over. Whether the host answers, if that shows it.
+    fn leave(&self, answers: Option<bool>) {
         let mut attempts = locked(&self.host.attempts);
         let mut stage = locked(&self.stage);
         if !std::mem::take(&mut stage.is_connecting) {
             return;
         }
         attempts.under_way = attempts.under_way.saturating_sub(1);
-        attempts.answers = answers;
-        stage.is_through |= answers;
+        attempts.answers = answers.unwrap_or(attempts.answers);
+        stage.is_through |= answers == Some(true);
         if stage.is_abandoned {
             attempts.abandoned = attempts.abandoned.saturating_sub(1);
         }
@@ -170,7 +171,10 @@ impl Resolver for Lookup {
         self.0.enter()?;
         // With a timeout it would use, and leave behind, a thread for each lookup.
         let after = time::Duration::NotHappening;
-        DefaultResolver::default().resolve(uri, config, NextTimeout { after, ..timeout })
+        let timeout = NextTimeout { after, ..timeout };
+        let found = DefaultResolver::default().resolve(uri, config, timeout);
+        self.0.leave(found.is_err().then_some(false));
+        found
     }
 }
 
@@ -196,7 +200,7 @@ impl Connector for Opener {
         }
         self.door.enter()?;
         let connected = self.inner.connect(details, chained);
-        self.door.leave(connected.is_ok());
+        self.door.leave(Some(connected.is_ok()));
         connected
     }
 }

@@ -16,6 +16,9 @@ use super::lanes::Key;
 use super::status::{Refused, broken, is_break};
 use super::{Shared, headers};
 
+/// How long opening a connection may take for the rest of a stream.
+const RESUMED_WITHIN: Duration = Duration::from_secs(30);
+
 pub(super) struct Exchange {
     pub(super) id: u64,
     pub(super) lane: Lane,
@@ -25,6 +28,9 @@ pub(super) struct Exchange {
     /// Sent twice it does no harm.
     pub(super) is_read: bool,
     pub(super) is_initialize: bool,
+    /// No session has begun before.
+    pub(super) is_first: bool,
+    pub(super) asks_era: bool,
     /// It has been sent twice.
     pub(super) is_repeated: bool,
     pub(super) had_session: bool,
@@ -77,11 +83,12 @@ impl Resume {
     /// What a stream said before it ended. Returns whether to go on.
     pub(super) fn note(&mut self, events: &Events, has_spoken: bool) -> bool {
         let id = events.last_event_id();
-        if !id.is_empty() {
+        let goes_on = !id.is_empty() && id != self.last_event_id;
+        if goes_on {
             id.clone_into(&mut self.last_event_id);
         }
         self.retry = events.retry().or(self.retry);
-        if has_spoken {
+        if has_spoken || goes_on {
             self.failures = 0;
             return true;
         }
@@ -114,10 +121,14 @@ impl From<Error> for Stop {
 }
 
 /// How a stream went.
-pub(super) enum Heard {
+enum Heard {
     Reply,
-    /// It ended. Whether it said something before that.
-    End(bool),
+    /// It ended.
+    End {
+        /// It said something before.
+        has_spoken: bool,
+        why: Option<ureq::Error>,
+    },
 }
 
 impl Shared {
@@ -219,11 +230,14 @@ impl Shared {
         }
         if !response.is_success() {
             let refused = self.refused(lane, response, exchange.had_session);
-            if exchange.is_initialize && exchange.endpoint.is_none() && may_be_http_sse(&refused) {
+            if exchange.is_first && exchange.endpoint.is_none() && refused.may_be_http_sse() {
                 exchange.step = Step::OtherTransport(refused);
                 return Err(Stop::Next);
             }
-            return Ok(Some(refused.reply()?));
+            return Ok(Some(match exchange.asks_era {
+                true => refused.reply_on_era()?,
+                false => refused.reply()?,
+            }));
         }
         if exchange.endpoint.is_some() {
             // SSE-6: the reply comes on the stream.
@@ -248,7 +262,10 @@ impl Shared {
                 exchange.endpoint = Some(endpoint);
                 Err(Stop::Next)
             }
-            Err(why) if why.kind() == ErrorKind::Protocol => Err(Stop::Failed(why)),
+            // It is one, or wants credentials first.
+            Err(why) if matches!(why.kind(), ErrorKind::Protocol | ErrorKind::Authorization) => {
+                Err(Stop::Failed(why))
+            }
             // ERA-36
             Err(why) => {
                 log::debug!("no HTTP+SSE either: {why}");
@@ -270,8 +287,7 @@ impl Shared {
                 self.drain(exchange.id, &mut exchange.lane, events);
                 return Ok(());
             }
-            Ok(Heard::End(has_spoken)) => (has_spoken, None),
-            Err(Failure::Other(error)) => (true, Some(error)),
+            Ok(Heard::End { has_spoken, why }) => (has_spoken, why),
             Err(failure) => return Err(self.stop(failure)),
         };
         if !self.is_wanted(Key::Request(exchange.id)) {
@@ -303,7 +319,8 @@ impl Shared {
                 headers: &headers::of_stream(&terms, &resume.last_event_id, own),
                 body: &[],
                 carrier: Carrier::Watched,
-                until: exchange.until,
+                // Progress may have moved the clock of whoever waits.
+                until: exchange.until.max(Deadline::after(RESUMED_WITHIN)),
             };
             let why = match exchange.lane.send(&request) {
                 Ok(response) if response.is_success() && response.is_events() => {
@@ -320,6 +337,7 @@ impl Shared {
                 }
                 Ok(response) => self.refused(&mut exchange.lane, response, false).error(),
                 Err(Failure::Other(error)) => broken(error),
+                Err(Failure::TimedOut) => Error::new(ErrorKind::Timeout, "no connection in time"),
                 Err(failure) => return Err(self.stop(failure)),
             };
             if !self.is_wanted(key) {
@@ -362,10 +380,15 @@ impl Shared {
                     }
                 };
                 self.set_under_way(id, !is_answered);
-            })?;
+            });
+            let (came, why) = match came {
+                Ok(came) => (came, None),
+                Err(Failure::Other(error)) => (0, Some(error)),
+                Err(failure) => return Err(failure),
+            };
             // A socket that was shut down still holds all that has arrived, perhaps megabytes.
-            if came == 0 || !is_answered && !self.is_wanted(Key::Request(id)) {
-                return Ok(Heard::End(has_spoken));
+            if !is_answered && (came == 0 || !self.is_wanted(Key::Request(id))) {
+                return Ok(Heard::End { has_spoken, why });
             }
         }
         Ok(Heard::Reply)
@@ -410,13 +433,6 @@ impl Shared {
             Failure::Other(error) => Stop::Failed(broken(error)),
         }
     }
-}
-
-/// ERA-34: whether what refuses `initialize` may be a server of the old transport. One that says so
-/// in words of the modern era (ERA-29), or that there is no such method, is none.
-fn may_be_http_sse(refused: &Refused) -> bool {
-    matches!(refused.answer.status, 400 | 404 | 405)
-        && !matches!(refused.code(), Some(-32022..=-32020 | -32601))
 }
 
 /// Whatever it is, it answers nothing.

@@ -8,7 +8,7 @@ use ureq::http::{Method, Uri};
 
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result, said, without_secrets};
-use crate::net::{self, Carrier, Events, Failure, Lane, Part, Request};
+use crate::net::{self, Carrier, Events, Failure, Lane, MESSAGE, Part, Request};
 
 use super::lanes::Key;
 use super::status::broken;
@@ -107,7 +107,8 @@ impl Shared {
                     None if event.kind == "endpoint" => endpoint = Some(event.data),
                     // SSE-6: what comes before it is ignored, and nothing that comes with it is lost.
                     None => {}
-                    Some(_) => _ = inbox.message(event.data, None),
+                    Some(_) if event.kind == MESSAGE => _ = inbox.message(event.data, None),
+                    Some(_) => {}
                 }
             });
             match came {

@@ -11,7 +11,7 @@ use super::{Shared, Stage, State};
 
 /// How long a stream may go on after its reply, so that the connection can be used again, and how
 /// many bytes.
-const DRAINED_WITHIN: Duration = Duration::from_millis(25);
+pub(super) const DRAINED_WITHIN: Duration = Duration::from_millis(25);
 const DRAINED_BYTES: usize = 64 * 1024;
 
 #[derive(Default)]
@@ -150,14 +150,15 @@ impl Shared {
         }
     }
 
-    /// Has the exchange ended at its time. Returns whether somebody sees to that.
-    fn drain_by(self: &Arc<Self>, id: u64, end: Instant) -> bool {
+    /// Has an exchange ended at its time whose reply has come. Returns whether somebody sees to that.
+    pub(super) fn drain_by(self: &Arc<Self>, id: u64, end: Instant) -> bool {
         let mut state = self.lock();
         if state.stage != Stage::Open {
             return false;
         }
         let Some(busy) = state.lanes.busy.get_mut(&Key::Request(id)) else { return false };
         busy.drained_by = Some(end);
+        busy.is_under_way = false;
         match std::mem::replace(&mut state.lanes.watch, Watch::Awake) {
             // Ends come in order: the one it waits for is no later.
             Watch::Awake => true,
@@ -185,6 +186,7 @@ impl Shared {
             let late: Vec<_> = state.lanes.busy.extract_if(|_, busy| is_late(busy)).collect();
             if !late.is_empty() {
                 drop(state);
+                self.interrupted.notify_all();
                 late.into_iter().for_each(|(_, busy)| _ = busy.interrupt.end());
                 state = self.lock();
                 continue;

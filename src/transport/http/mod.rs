@@ -37,6 +37,8 @@ use lanes::{Key, Lanes};
 
 /// The message that begins a legacy session.
 const INITIALIZE: &str = "initialize";
+/// The message that asks for the era.
+const DISCOVER: &str = "server/discover";
 
 struct Http(Arc<Shared>);
 
@@ -185,6 +187,8 @@ impl Transport for Http {
             until: message.until,
             is_read: message.is_read,
             is_initialize,
+            is_first: is_initialize && state.terms.version.is_none(),
+            asks_era: message.method == DISCOVER,
             had_session: state.terms.session.is_some() && !is_initialize,
             endpoint: state.terms.endpoint.clone(),
             is_repeated: false,
@@ -249,7 +253,8 @@ impl Transport for Http {
         interrupts.into_iter().for_each(|interrupt| _ = interrupt.end());
         self.0.finish_asides(until);
         self.0.end_session(until);
-        self.0.lock().lanes.idle.clear();
+        let idle = std::mem::take(&mut self.0.lock().lanes.idle);
+        drop(idle);
         CloseReport { left_behind: !self.0.threads.join(until), ..CloseReport::default() }
     }
 }

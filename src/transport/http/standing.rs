@@ -2,7 +2,7 @@
 //! belongs to no request.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use ureq::http::{HeaderValue, Method};
@@ -15,13 +15,15 @@ use crate::protocol::skim::Skim;
 use crate::transport::Outgoing;
 
 use super::exchange::Resume;
-use super::lanes::Key;
+use super::lanes::{DRAINED_WITHIN, Key};
 use super::status::broken;
-use super::{Shared, headers};
+use super::{Shared, Terms, headers};
 
 /// For how long the beginning of a session waits for the stream. A server may not show that it is
 /// there before it has something to say.
 const OPEN_WITHIN: Duration = Duration::from_secs(3);
+/// A stream that was open for so long was one, also if nothing was to be said.
+const LASTS: Duration = Duration::from_secs(10);
 
 impl Shared {
     /// Takes what the handshake has settled, tells the server, and opens the stream. The inbox hears
@@ -111,8 +113,9 @@ impl Shared {
         let (opened, open) = crossbeam_channel::bounded::<()>(0);
         let started = self.threads.spawn("umcp-http-events", move || shared.stand(key, opened));
         if started.is_ok() {
-            // What is sent is the end of the channel.
-            let _ = open.recv_deadline(until.min(Deadline::after(OPEN_WITHIN)).instant());
+            // What is sent is the end of the channel. It must not cost all the time there is.
+            let wait = OPEN_WITHIN.min(until.remaining() / 2);
+            let _ = open.recv_timeout(wait);
         }
     }
 
@@ -121,28 +124,27 @@ impl Shared {
         let mut opened = Some(opened);
         let mut resume = Resume::default();
         loop {
-            let Ok(own) = self.own_headers() else { return };
             let Some(mut lane) = self.occupy(key) else { return };
             let terms = self.lock().terms.clone();
             // Another session has begun in the meantime.
             if terms.events != Some(key) {
                 return self.release(key, lane);
             }
-            let headers = headers::of_stream(&terms, &resume.last_event_id, own);
-            let heard = match self.get(&mut lane, &headers) {
-                Ok(response) if response.is_success() && response.is_events() => {
+            let heard = match self.get(&mut lane, &terms, &resume.last_event_id) {
+                Some(response) if response.is_success() && response.is_events() => {
                     opened.take();
+                    let since = Instant::now();
                     let mut events = response.into_events(self.limits.message);
                     let has_spoken = self.hear_all(key, &mut events);
-                    resume.note(&events, has_spoken)
+                    resume.note(&events, has_spoken || since.elapsed() >= LASTS)
                 }
                 // LHTTP-17: there is none.
-                Ok(response) if response.status < 500 => {
+                Some(response) if response.status < 500 => {
                     log::debug!("no stream of the server's own: HTTP {}", response.status);
                     lane.finish(response);
                     return self.release(key, lane);
                 }
-                Ok(_) | Err(_) => resume.fail(),
+                Some(_) | None => resume.fail(),
             };
             opened.take();
             if !heard || !self.pause(key, resume.wait()) {
@@ -151,28 +153,34 @@ impl Shared {
         }
     }
 
-    fn get(&self, lane: &mut Lane, headers: &Headers) -> Result<Response, Failure> {
-        lane.send(&Request {
+    fn get(&self, lane: &mut Lane, terms: &Terms, last_event_id: &str) -> Option<Response> {
+        let own = self.own_headers().ok()?;
+        let request = Request {
             method: Method::GET,
             url: &self.url,
-            headers,
+            headers: &headers::of_stream(terms, last_event_id, own),
             body: &[],
             carrier: Carrier::Watched,
             until: Deadline::after(Duration::MAX),
-        })
+        };
+        lane.send(&request).ok()
     }
 
-    /// Hands over what a stream says that belongs to no request. Returns whether it said something.
-    pub(super) fn hear_all(&self, key: Key, events: &mut Events) -> bool {
+    /// Hands over what a stream says that belongs to no request. Returns whether it said something,
+    /// and be it where to go on.
+    pub(super) fn hear_all(self: &Arc<Self>, key: Key, events: &mut Events) -> bool {
         let mut skim = Skim::default();
         let mut has_spoken = false;
         loop {
             let came = events.read(&mut |part| {
                 let Some(inbox) = self.inbox.upgrade() else { return };
+                has_spoken = true;
                 match part {
                     Part::Event(event) if event.kind == MESSAGE && !event.data.is_empty() => {
-                        has_spoken = true;
-                        inbox.message(event.data, None);
+                        // An answer to its POST may never come, and holds nobody up.
+                        if let Some(id) = inbox.message(event.data, None) {
+                            self.drain_by(id, Instant::now() + DRAINED_WITHIN);
+                        }
                     }
                     Part::Event(_) => {}
                     Part::Piece(piece) => skim.feed(piece),

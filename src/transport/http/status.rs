@@ -26,7 +26,7 @@ impl Refused {
         }
     }
 
-    pub(super) fn code(&self) -> Option<i64> {
+    fn code(&self) -> Option<i64> {
         self.rpc_error().map(|error| error.code)
     }
 
@@ -51,6 +51,33 @@ impl Refused {
         Err(self.error())
     }
 
+    /// The same for a request that asks for the era. ERA-33: a server that cannot answer now does
+    /// not show it, whatever it says meanwhile, unless that is of the modern era.
+    pub(super) fn reply_on_era(self) -> Result<Answer, Error> {
+        match self.shows_era() || self.is_modern() {
+            true => self.reply(),
+            false => Err(self.error()),
+        }
+    }
+
+    /// Whether the body is an error that no legacy server knows.
+    fn is_modern(&self) -> bool {
+        matches!(self.code(), Some(-32022..=-32020))
+    }
+
+    fn shows_era(&self) -> bool {
+        const SHOW_NOTHING: [u16; 11] = [401, 403, 406, 407, 408, 413, 415, 421, 425, 429, 431];
+        let status = self.answer.status;
+        matches!(status, 400..500) && !SHOW_NOTHING.contains(&status)
+    }
+
+    /// ERA-34: whether what refuses `initialize` may be a server of the old transport. One that says
+    /// so in words of the modern era (ERA-29), or that there is no such method, is none.
+    pub(super) fn may_be_http_sse(&self) -> bool {
+        let may_be = matches!(self.answer.status, 400 | 404 | 405);
+        may_be && !self.is_modern() && self.code() != Some(-32601)
+    }
+
     pub(super) fn error(&self) -> Error {
         let Answer { status, body, .. } = &self.answer;
         let status = *status;
@@ -72,11 +99,9 @@ impl Refused {
         // Refused before it was looked at; behind any other status something may have begun.
         let ran = !matches!(status, 401 | 404 | 405 | 429);
         let error = Error::new(kind, text).hint(hint).retry_in(self.retry_after).ran(ran);
-        match status {
-            // ERA-33: these say nothing of the era, nor do those of 500 and above.
-            401 | 403 | 406 | 407 | 408 | 413 | 415 | 421 | 425 | 429 | 431 => error,
-            400..500 => error.refused(Refusal::Unrecognised),
-            _ => error,
+        match self.shows_era() {
+            true => error.refused(Refusal::Unrecognised),
+            false => error,
         }
     }
 }
