@@ -170,7 +170,8 @@ fn everything_works_over_streamable_http() {
     is_told(&says, "notifications/message");
     let uri = "demo://resource/dynamic/text/1";
     client.request("resources/subscribe", json!({ "uri": uri })).call().unwrap();
-    client.call_tool("toggle-subscriber-updates", json!({})).unwrap();
+    let toggled = client.call_tool("toggle-subscriber-updates", json!({})).unwrap();
+    assert!(toggled.text().starts_with("Started"), "{toggled:?}");
     is_told(&says, "notifications/resources/updated");
     assert_eq!(toggle_logging(&client), session);
     closes(&client);
@@ -234,7 +235,7 @@ fn node_works_over_http_in_every_legacy_version() {
             client.set_log_level(LoggingLevel::Warning).unwrap();
             assert_eq!(count(&client, None), WARNINGS);
             sees_a_cancellation(&client);
-            client.call_tool("grow", json!({})).unwrap();
+            assert_eq!(client.call_tool("grow", json!({})).unwrap().text(), "grown");
             is_told(&says, "notifications/tools/list_changed");
             closes(&client);
         }
@@ -250,6 +251,7 @@ fn node_works_over_http_without_sessions() {
     let client = Client::open(Server::url(listening.url()).era(Era::Legacy)).unwrap();
     node_works(&client, ProtocolVersion::V2025_11_25);
     adds_many_at_once(&client, "add");
+    sees_a_cancellation(&client);
     closes(&client);
 }
 
@@ -266,7 +268,7 @@ fn python_works_over_http_in_both_eras() {
         adds_many_at_once(&client, "add");
         sees_a_cancellation(&client);
         if era == Era::Legacy {
-            client.call_tool("grow", json!({})).unwrap();
+            assert_eq!(client.call_tool("grow", json!({})).unwrap().text(), "grown");
             is_told(&says, "notifications/tools/list_changed");
         }
         closes(&client);
@@ -280,7 +282,7 @@ fn python_works_over_http_sse() {
     python_works(&client, Era::Legacy);
     adds_many_at_once(&client, "add");
     sees_a_cancellation(&client);
-    client.call_tool("grow", json!({})).unwrap();
+    assert_eq!(client.call_tool("grow", json!({})).unwrap().text(), "grown");
     is_told(&says, "notifications/tools/list_changed");
     closes(&client);
 }
@@ -291,7 +293,7 @@ fn goes_on_after_a_restart(command: &[String], change: (&str, &str), add: &str) 
     let listening = Listening::start(command, "/mcp", 0);
     let (client, says) = listen_to(Server::url(listening.url()).era(Era::Legacy));
     let changes = || {
-        client.call_tool(change.0, json!({})).unwrap();
+        assert!(!client.call_tool(change.0, json!({})).unwrap().is_error);
         is_told(&says, change.1);
     };
     changes();
@@ -334,9 +336,24 @@ fn a_session_that_was_ended_is_begun_again_as_it_was() {
     assert_ne!(second, first);
     assert_eq!(session(), second);
     assert_eq!(count(&client, None), WARNINGS);
-    client.call_tool("grow", json!({})).unwrap();
+    assert_eq!(client.call_tool("grow", json!({})).unwrap().text(), "grown");
     is_told(&says, "notifications/tools/list_changed");
     closes(&client);
     // LHTTP-11: its client has ended it already.
     assert_eq!(listening.delete(&second), 404);
+}
+
+#[test]
+fn a_call_ends_when_its_server_does() {
+    for era in [Era::Modern, Era::Legacy] {
+        let listening = Listening::node("http");
+        let client = Client::open(Server::url(listening.url()).era(era)).unwrap();
+        let mut listening = Some(listening);
+        let wait = client.tool("wait").on_progress(|_| drop(listening.take()));
+        let error = wait.call().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Disconnected, "{error}");
+        assert!(error.may_have_run());
+        assert_eq!(client.ping().unwrap_err().kind(), ErrorKind::Unreachable);
+        closes(&client);
+    }
 }

@@ -45,6 +45,7 @@ def fail() -> str:
 async def count(steps: int, ctx: Context) -> str:
     """Counts, and tells of every step."""
     for step in range(1, steps + 1):
+        await ctx.info(f"step {step}")
         await ctx.report_progress(step, steps, f"step {step}")
     return f"counted to {steps}"
 

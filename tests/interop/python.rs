@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use umcp::protocol::Role;
-use umcp::{Client, CompletionReference, ContentBlock, Era, ErrorKind, Server, json};
+use umcp::{Client, CompletionReference, ContentBlock, Era, ErrorKind, LoggingLevel, Server, json};
 
 use crate::{ends_by_itself, names, python, sees_a_cancellation, server, time};
 
@@ -33,12 +33,15 @@ pub(crate) fn python_works(client: &Client, era: Era) {
     let error = client.call_tool("fail", json!({})).unwrap().into_result().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tool);
 
-    let steps = Mutex::new(Vec::new());
-    let count = client.tool("count").arg("steps", 20).on_progress(|p| {
-        steps.lock().unwrap().push(p.progress);
-    });
-    assert_eq!(count.call().unwrap().text(), "counted to 20");
-    assert_eq!(*steps.lock().unwrap(), (1..=20).map(f64::from).collect::<Vec<_>>());
+    let heard = Mutex::new(Vec::new());
+    let count = client.tool("count").arg("steps", 20).log_level(LoggingLevel::Info);
+    let counted = count
+        .on_progress(|progress| heard.lock().unwrap().push(progress.progress.to_string()))
+        .on_log(|log| heard.lock().unwrap().push(log.data.to_string()))
+        .call();
+    assert_eq!(counted.unwrap().text(), "counted to 20");
+    let expected = (1..=20).flat_map(|step| [format!("\"step {step}\""), step.to_string()]);
+    assert_eq!(*heard.lock().unwrap(), expected.collect::<Vec<_>>());
 
     let resources = names(client.list_resources().unwrap(), |resource| resource.uri);
     assert_eq!(resources, ["memo://hello", "memo://pixel"]);
