@@ -23,6 +23,8 @@ use crate::transport::{Connect, Delivery, Slot};
 
 /// A server that has been silent for so long is asked for a sign of life.
 const PING_AFTER: Duration = Duration::from_secs(1);
+/// A server that answers the probe after it was sent a ping gets so long to answer that too.
+const AFTER_DISCOVER: Duration = Duration::from_secs(1);
 /// A server that answers the ping but not `server/discover` gets so long to overtake itself.
 const AFTER_PONG: Duration = Duration::from_millis(200);
 
@@ -256,10 +258,15 @@ impl<'o> Attempt<'o> {
         self.probed = true;
         let mut ping = None;
         let found = self.find_era(version, &mut ping);
+        let has_ponged = match (&found, ping) {
+            (Ok(Found::Modern(_)), Some(ping)) => self.wait_for_pong(ping)?,
+            _ => false,
+        };
         if let Some(ping) = ping {
             self.forget(ping);
         }
         let version = match found? {
+            Found::Modern(terms) if has_ponged => return self.follow_ping(*terms),
             Found::Modern(terms) => return Ok(*terms),
             Found::Legacy(version) => version,
         };
@@ -274,6 +281,30 @@ impl<'o> Attempt<'o> {
             .hint("Loosen the pinned version or era, or update the server"));
         };
         self.initialize(version)
+    }
+
+    /// Whether the ping gets a result after the probe had one.
+    fn wait_for_pong(&self, ping: u64) -> Result<bool> {
+        let until = Deadline::after(AFTER_DISCOVER).min(self.clocks.total());
+        loop {
+            match self.next(ping, until)? {
+                Some(Delivery::Reply(id, reply)) if id == ping => return Ok(is_result(&reply)),
+                Some(Delivery::Failed(id, error)) if id == ping => {
+                    return Err(self.explain(error, "ping"));
+                }
+                Some(_) => {}
+                None => return Ok(false),
+            }
+        }
+    }
+
+    /// The server has answered in both eras, and may have settled on that of the last message.
+    fn follow_ping(&mut self, terms: Terms) -> Result<Terms> {
+        self.clocks.restart_timeout();
+        match self.begin(Era::Legacy) {
+            Err(error) if error.kind() == ErrorKind::Rpc => Ok(terms),
+            outcome => outcome,
+        }
     }
 
     /// Asks for the era and waits for what answers. A silent server that may be legacy is also

@@ -584,6 +584,43 @@ fn reply_to(request: &Value, result: Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": request["id"], "result": result })
 }
 
+// ERA-43
+#[test]
+fn a_server_that_settles_on_the_era_of_its_last_message_is_followed() {
+    soon(|| {
+        // What it answers to the ping that it found behind the probe, and to `initialize`.
+        let cases = [
+            (Some(true), true, Era::Legacy),
+            (Some(true), false, Era::Modern),
+            (Some(false), true, Era::Modern),
+            (None, true, Era::Modern),
+        ];
+        at_once(cases, |(pong, initializes, era)| {
+            let (server, log) = server(move |wire| {
+                let (probe, ping) = (wire.receive()?, wire.receive()?);
+                wire.reply(&probe, discovered(&[MODERN]));
+                match pong {
+                    Some(true) => wire.reply(&ping, json!({})),
+                    Some(false) => wire.reply_error(&ping, -32602, "not in this era", None),
+                    None => {}
+                }
+                match initializes {
+                    true => wire.serve(wire.open(ProtocolVersion::V2025_11_25)),
+                    false => {
+                        let initialize = wire.receive()?;
+                        wire.reply_error(&initialize, -32601, "no such method", None);
+                        wire.serve(wire.receive())
+                    }
+                }
+            });
+            let (version, received) = opened(server, &log);
+            assert_eq!(version.unwrap().era(), era);
+            let asks = methods(&received).contains(&"initialize");
+            assert_eq!(asks, pong == Some(true), "{pong:?}");
+        });
+    });
+}
+
 // ERA-15, ERA-20: a server that is alive but will not answer need not be waited for. One that
 // answers out of order is given a moment.
 #[test]

@@ -598,7 +598,7 @@ mod unix {
             let folder = Folder::new();
             let hangs = Lifeline::new(&folder, "hangs");
             // Who opens it has written before.
-            let text = r#"echo 'waiting for a login' >&2; exec cat >"$1/hangs""#;
+            let text = r#"echo 'waiting for a login' >&2; exec sleep 1000 3>"$1/hangs""#;
             let timeouts = Timeouts::default().connect(SHORT * 10);
             let error = Client::open(script(text, &folder.0).timeouts(timeouts)).unwrap_err();
             assert!(error.is_timeout(), "{error}");

@@ -30,16 +30,18 @@ impl Refused {
         self.rpc_error().map(|error| error.code)
     }
 
-    /// The session is over, whatever else the answer says (LHTTP-8). Some servers say it with a 400
-    /// and in words.
+    /// The session is over, whatever else the answer says (LHTTP-8).
     fn ended_session(&self) -> bool {
-        let says_so = |error: RpcError| error.message.to_ascii_lowercase().contains("session");
-        self.had_session
-            && match self.answer.status {
-                404 => true,
-                400 => self.rpc_error().is_some_and(says_so),
-                _ => false,
-            }
+        let status = self.answer.status;
+        self.had_session && (status == 404 || status == 400 && self.misses_session())
+    }
+
+    /// Servers made after an early example of the TypeScript SDK, such as server-everything, know
+    /// no 404: "Bad Request: No valid session ID provided".
+    fn misses_session(&self) -> bool {
+        self.rpc_error().is_some_and(|error| {
+            error.code == -32000 && error.message.to_ascii_lowercase().contains("session id")
+        })
     }
 
     /// The JSON-RPC response in the body, whatever the status, or what the status means.
@@ -146,4 +148,38 @@ pub(super) fn is_break(error: &ureq::Error) -> bool {
             | io::ErrorKind::UnexpectedEof
             | io::ErrorKind::NotConnected
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a request with or without a session is told of it.
+    fn is_over(status: u16, body: &str, had_session: bool) -> bool {
+        let body = body.as_bytes().to_vec();
+        let answer = Answer { status, media_type: String::new(), body };
+        let refused = Refused { answer, retry_after: None, had_session };
+        let is_over = refused.error().refusal() == Some(Refusal::UnknownSession);
+        assert_eq!(refused.reply().is_err_and(|it| !it.may_have_run() && had_session), is_over);
+        is_over
+    }
+
+    // LHTTP-8, LHTTP-10
+    #[test]
+    fn a_session_is_over_by_its_status_or_by_what_a_400_says() {
+        let error = |code: i32, text: &str| {
+            format!(r#"{{"jsonrpc":"2.0","error":{{"code":{code},"message":"{text}"}}}}"#)
+        };
+        let missed = error(-32000, "Bad Request: No valid session ID provided");
+        for (status, body) in [(404, ""), (404, &missed), (400, &missed)] {
+            assert!(is_over(status, body, true), "{status} {body}");
+            assert!(!is_over(status, body, false), "{status} {body}");
+        }
+        for body in
+            ["", "No valid session ID", &error(-32602, "no session ID"), &error(-32000, "no")]
+        {
+            assert!(!is_over(400, body, true), "{body}");
+        }
+        assert!(!is_over(500, &missed, true));
+    }
 }
