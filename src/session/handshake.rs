@@ -274,11 +274,9 @@ impl<'o> Attempt<'o> {
         self.clocks.restart_timeout();
         let Some(version) = version.or(self.opening.pin.newest(Era::Legacy)) else {
             // ERA-23
-            return Err(Error::new(
-                ErrorKind::Protocol,
-                "the server does not speak 2026-07-28 or newer, and nothing else is allowed",
-            )
-            .hint("Loosen the pinned version or era, or update the server"));
+            let text = "the server does not speak 2026-07-28 or newer, and nothing else is allowed";
+            let error = self.router.overdue(Error::new(ErrorKind::Protocol, text));
+            return Err(error.hint("Loosen the pinned version or era, or update the server"));
         };
         self.initialize(version)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -12,7 +12,7 @@ use umcp::{Client, Server};
 
 use crate::stdio::discovered;
 
-/// What came over a connection.
+/// A request that came over a connection.
 pub struct Post {
     /// Which connection, counted from 0.
     pub connection: usize,
@@ -29,6 +29,23 @@ impl Post {
 
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
+    }
+
+    /// `POST`, `GET` or `DELETE`.
+    pub fn verb(&self) -> &str {
+        self.line.split(' ').next().unwrap()
+    }
+
+    pub fn path(&self) -> &str {
+        self.line.split(' ').nth(1).unwrap()
+    }
+
+    /// The method of a message, the verb of a request without one, or that it is a response.
+    pub fn what(&self) -> &str {
+        match (self.verb(), self.body["method"].as_str()) {
+            ("POST", method) => method.unwrap_or("(response)"),
+            (verb, _) => verb,
+        }
     }
 }
 
@@ -66,6 +83,17 @@ impl Chunks {
         self.stream.write_all(&chunk).is_ok()
     }
 
+    /// The end of the body, and of the connection.
+    pub fn finish(mut self) {
+        self.end();
+        self.cut();
+    }
+
+    /// The end of the connection, in the middle of the body.
+    pub fn cut(self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
     pub fn event(&mut self, message: &Value) {
         self.send(event(message));
     }
@@ -90,6 +118,15 @@ pub fn stream(write: impl FnOnce(&mut Chunks) + Send + 'static) -> Answer {
     Answer::Chunked { status: 200, headers, write: Box::new(write) }
 }
 
+/// An event stream that a test writes, which gets it as soon as the head is sent.
+pub fn held(to: &Sender<Chunks>) -> Answer {
+    let to = to.clone();
+    stream(move |chunks| {
+        let _ = to.send(Chunks { stream: chunks.stream.try_clone().unwrap(), has_ended: false });
+        chunks.wait_for_client();
+    })
+}
+
 pub fn event(message: &Value) -> String {
     format!("data: {message}\n\n")
 }
@@ -111,6 +148,28 @@ pub fn response(post: &Post, result: &Value) -> Value {
 
 pub fn answer(post: &Post, result: &Value) -> Answer {
     http(200, "Content-Type: application/json\r\n", response(post, result).to_string())
+}
+
+/// What a legacy server answers to `initialize`.
+pub fn initialized(post: &Post, version: &str, headers: &str) -> Answer {
+    let capabilities = json!({ "tools": {}, "logging": {}, "resources": {} });
+    let result = json!({ "protocolVersion": version, "capabilities": capabilities,
+        "serverInfo": { "name": "legacy", "version": "1" } });
+    let headers = format!("Content-Type: application/json\r\n{headers}");
+    http(200, &headers, response(post, &result).to_string())
+}
+
+/// What a legacy server with sessions answers to what begins and ends one, and to what is no
+/// request.
+pub fn session(post: &Post) -> Option<Answer> {
+    match post.what() {
+        "server/discover" => Some(http(400, "", "")),
+        "initialize" => Some(initialized(post, "2025-11-25", "Mcp-Session-Id: s1\r\n")),
+        "DELETE" => Some(http(200, "", "")),
+        "(response)" => Some(http(202, "", "")),
+        method if method.starts_with("notifications/") => Some(http(202, "", "")),
+        _ => None,
+    }
 }
 
 /// A server that answers the opening itself, and everything else as a function says.
@@ -149,6 +208,21 @@ impl Endpoint {
             }
         });
         Self { url, posts, ended }
+    }
+
+    /// A legacy server with sessions, and a function for everything that is not of their making.
+    pub fn legacy(respond: impl Fn(&Post) -> Answer + Send + Sync + 'static) -> Self {
+        Self::bare(move |post| session(post).unwrap_or_else(|| respond(post)))
+    }
+
+    /// Waits for what is next of that kind. What comes before it is gone.
+    pub fn next(&self, what: &str) -> Post {
+        self.posts.iter().find(|post| post.what() == what).unwrap()
+    }
+
+    /// What has come so far and was not taken yet.
+    pub fn seen(&self) -> Vec<String> {
+        self.posts.try_iter().map(|post| post.what().to_owned()).collect()
     }
 
     pub fn server(&self) -> Server {
@@ -217,9 +291,13 @@ pub fn read(connection: usize, reader: &mut impl BufRead) -> Option<Post> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let mut body = vec![0; headers["content-length"].parse().unwrap()];
+    let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    let body = serde_json::from_slice(&body).unwrap();
+    let body = match length {
+        0 => Value::Null,
+        _ => serde_json::from_slice(&body).unwrap(),
+    };
     Some(Post { connection, line: lines[0].clone(), headers, body })
 }
 

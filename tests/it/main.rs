@@ -24,7 +24,13 @@ mod house;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "http")]
+mod http_era;
+#[cfg(feature = "http")]
+mod http_legacy;
+#[cfg(feature = "http")]
 mod http_peer;
+#[cfg(feature = "http")]
+mod http_sse;
 #[cfg(unix)]
 mod killed;
 mod logging;

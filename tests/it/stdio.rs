@@ -600,7 +600,8 @@ mod unix {
             // Who opens it has written before.
             let text = r#"echo 'waiting for a login' >&2; exec sleep 1000 3>"$1/hangs""#;
             let timeouts = Timeouts::default().connect(SHORT * 10);
-            let error = Client::open(script(text, &folder.0).timeouts(timeouts)).unwrap_err();
+            let server = script(text, &folder.0).era(Era::Legacy).timeouts(timeouts);
+            let error = Client::open(server).unwrap_err();
             assert!(error.is_timeout(), "{error}");
             assert_eq!(error.stderr_tail(), Some("waiting for a login\n"));
             assert!(error.to_string().contains("its command: "), "{error}");
