@@ -56,7 +56,8 @@ impl Interrupt {
     }
 }
 
-/// For how long an idle connection is taken to be open still. ureq drops it after 15 s.
+/// For how long an idle connection is taken to be open still. ureq drops it then, too: one that it
+/// kept for longer would be used where a new one is expected.
 const STAYS_OPEN: Duration = Duration::from_secs(10);
 
 const EVENT_STREAM: &str = "text/event-stream";
@@ -120,6 +121,11 @@ impl Lane {
     pub(crate) fn interrupt(&self) -> Interrupt {
         self.door.reset();
         Interrupt { agent: self.agent.clone(), door: self.door.clone() }
+    }
+
+    /// Whether something of the exchange may have been sent.
+    pub(crate) fn may_have_sent(&self) -> bool {
+        self.door.may_have_sent()
     }
 
     /// Sends a request, and waits for the head of the answer. Follows the redirects that may be

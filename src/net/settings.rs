@@ -9,6 +9,7 @@ use ureq::config::Config;
 use ureq::http::header::{self, HeaderName, HeaderValue};
 use ureq::http::{Uri, uri::Scheme};
 
+use super::STAYS_OPEN;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
 use super::url::is_loopback;
@@ -145,6 +146,7 @@ impl Settings {
             .max_redirects(0)
             .max_idle_connections(1)
             .max_idle_connections_per_host(1)
+            .max_idle_age(STAYS_OPEN)
             .input_buffer_size(32 * 1024)
             .output_buffer_size(32 * 1024);
         // Proxies are for the network; this machine's own servers are not behind them.
@@ -334,6 +336,12 @@ mod tests {
         assert!(ask(Arc::new(|| panic!("as tested"))).to_string().ends_with("it panicked"));
         let error = ask(Arc::new(|| Ok("hunter2\n".to_owned()))).to_string();
         assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_taken_to_be_open_is_not_used() {
+        let config = Settings::default().config(&"http://a/".parse().unwrap());
+        assert_eq!(config.max_idle_age(), STAYS_OPEN);
     }
 
     #[test]

@@ -220,7 +220,12 @@ impl Shared {
                 exchange.is_repeated = true;
                 return Err(Stop::Next);
             }
-            Err(failure) => return Err(self.stop(failure)),
+            Err(failure) => {
+                return Err(match self.stop(failure) {
+                    Stop::Failed(error) if !lane.may_have_sent() => Stop::Failed(error.ran(false)),
+                    stop => stop,
+                });
+            }
         };
         if exchange.is_initialize {
             // LHTTP-4: of an answer that begins a session. SSE-7: over HTTP+SSE there is none.
