@@ -290,21 +290,21 @@ mod tests {
         enter(&second, "second", &said);
         assert!(heard.is_empty());
         // A host that has not answered is not asked by two.
-        first.leave(false);
+        first.leave(Some(false));
         assert_eq!(next(&heard), "second");
         assert!(is_timeout(door(&host, passed()).enter()));
-        second.leave(true);
+        second.leave(Some(true));
         // One that has is.
         third.enter().unwrap();
         first.begin(true, soon());
         first.enter().unwrap();
         assert_eq!(attempts(&host), (2, 0, true));
         // Until it does not any more.
-        first.leave(false);
+        first.leave(Some(false));
         assert_eq!(attempts(&host), (1, 0, false));
         enter(&second, "again", &said);
         assert!(heard.is_empty());
-        third.leave(true);
+        third.leave(Some(true));
         assert_eq!(next(&heard), "again");
     }
 
@@ -314,7 +314,7 @@ mod tests {
         let (first, second) = (door(&host, soon()), door(&host, soon()));
         let (said, heard) = unbounded();
         first.enter().unwrap();
-        first.leave(true);
+        first.leave(Some(true));
         first.begin(true, soon());
         first.enter().unwrap();
         assert!(first.abandon(), "it had a connection before");
@@ -323,11 +323,11 @@ mod tests {
         enter(&second, "second", &said);
         assert!(heard.is_empty());
         assert!(is_timeout(door(&host, passed()).enter()));
-        first.leave(true);
+        first.leave(Some(true));
         assert_eq!(next(&heard), "second");
         assert_eq!(attempts(&host), (1, 0, true));
         // Who is not connecting has nothing to leave.
-        first.leave(false);
+        first.leave(Some(false));
         assert_eq!(attempts(&host), (1, 0, true));
         assert!(is_left(first.enter()), "abandoned for good");
     }
@@ -364,11 +364,11 @@ mod tests {
         door.begin(true, soon());
         door.enter().unwrap();
         note(&door);
-        door.leave(false);
+        door.leave(Some(false));
         note(&door);
         door.begin(true, soon());
         door.enter().unwrap();
-        door.leave(true);
+        door.leave(Some(true));
         note(&door);
         // The same exchange goes on, over a connection that is gone.
         door.begin(false, soon());

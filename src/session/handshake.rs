@@ -349,9 +349,7 @@ impl<'o> Attempt<'o> {
                 }
                 // ERA-27, ERA-28
                 Some(Delivery::Failed(id, error))
-                    if id == discover
-                        && error.refusal() == Some(Refusal::Unrecognised)
-                        && self.opening.pin.newest(Era::Legacy).is_some() =>
+                    if id == discover && error.refusal() == Some(Refusal::Unrecognised) =>
                 {
                     log::debug!("{}: not modern: {error}", self.opening.server);
                     return Ok(Found::Legacy(None));

@@ -608,7 +608,7 @@ mod unix {
             hangs.wait_for_cut();
             let text = r#"echo 'working on it' >&2; exec "$0" --serve modern"#;
             let client = Client::open(script(text, &folder.0)).unwrap();
-            let slow = client.tool("countdown").arg("steps", 9).arg("delay", 60_000).timeout(SHORT);
+            let slow = client.tool("countdown").arg("steps", 9).arg("delay", 9).timeout(SHORT);
             let error = slow.call().unwrap_err();
             assert!(error.is_timeout(), "{error}");
             assert_eq!(error.stderr_tail(), Some("working on it\n"));

@@ -267,6 +267,8 @@ impl Shared {
                 exchange.endpoint = Some(endpoint);
                 Err(Stop::Next)
             }
+            // The session's own clock says so.
+            Err(_) if exchange.until.has_passed() => Err(Stop::Silent),
             // It is one, or wants credentials first.
             Err(why) if matches!(why.kind(), ErrorKind::Protocol | ErrorKind::Authorization) => {
                 Err(Stop::Failed(why))
