@@ -275,7 +275,7 @@ impl<'o> Attempt<'o> {
         let Some(version) = version.or(self.opening.pin.newest(Era::Legacy)) else {
             // ERA-23
             let text = "the server does not speak 2026-07-28 or newer, and nothing else is allowed";
-            let error = self.router.overdue(Error::new(ErrorKind::Protocol, text));
+            let error = Error::new(ErrorKind::Protocol, text);
             return Err(error.hint("Loosen the pinned version or era, or update the server"));
         };
         self.initialize(version)

@@ -103,6 +103,11 @@ impl Session {
         self.router.server()
     }
 
+    /// Whether requests fail one by one.
+    fn answers_or_fails(&self) -> bool {
+        self.router.transport().is_ok_and(|transport| transport.facts().answers_or_fails)
+    }
+
     /// Whether what a request says has to be said in headers, too.
     pub(crate) fn mirrors(&self) -> bool {
         let transport = self.router.transport();

@@ -65,6 +65,8 @@ pub(crate) struct PendingRequest<'a> {
     generation: u64,
     /// The server had ended that, and it was sent in another.
     is_renewed: bool,
+    /// The connection broke, and as it only asks, it was sent again.
+    is_repeated: bool,
     /// What is being put into the slot has been waited for.
     is_overdue: bool,
 }
@@ -94,6 +96,7 @@ impl<'a> PendingRequest<'a> {
             is_over: false,
             generation: 0,
             is_renewed: false,
+            is_repeated: false,
             is_overdue: false,
         };
         pending.send().map_err(|error| pending.explain(error))?;
@@ -219,7 +222,7 @@ impl<'a> PendingRequest<'a> {
                     }
                 }
                 Some(Delivery::Failed(id, error)) if id == self.id() => {
-                    if let Some(error) = self.renew(error) {
+                    if let Some(error) = self.send_anew(error) {
                         return Some(Err(error));
                     }
                 }
@@ -234,17 +237,29 @@ impl<'a> PendingRequest<'a> {
         }
     }
 
-    /// LHTTP-8, LHTTP-9: sends the request again, in another session, if the server has ended the one
-    /// it was sent in and so has not begun it. Returns why there is no reply, if not.
-    fn renew(&mut self, error: Error) -> Option<Error> {
+    /// Sends the request again after a failure that cannot have done anything, once for each such
+    /// reason. Returns why there is no reply, if not.
+    fn send_anew(&mut self, error: Error) -> Option<Error> {
         let is_over = error.refusal() == Some(Refusal::UnknownSession);
-        if !is_over || self.is_renewed || error.may_have_run() {
-            return Some(error);
+        if is_over && !self.is_renewed && !error.may_have_run() {
+            self.is_renewed = true;
+            return self.renew().err();
         }
-        self.is_renewed = true;
+        // HTTP-12: an exchange that broke was this request's own.
+        let broke = error.kind() == ErrorKind::Disconnected && self.session.answers_or_fails();
+        if broke && !is_over && !self.is_repeated && self.request.is_read() {
+            log::debug!("{}: sent again: {error}", self.server());
+            self.is_repeated = true;
+            return self.send().err();
+        }
+        Some(error)
+    }
+
+    /// LHTTP-8, LHTTP-9: in another session, as the server has ended the one it was sent in.
+    fn renew(&mut self) -> Result<()> {
         let cancel = self.options.cancel.as_ref();
         let renewed = self.session.renew(self.generation, &self.slot, &self.clocks, cancel);
-        renewed.and_then(|()| self.send()).err()
+        renewed.and_then(|()| self.send())
     }
 
     /// Leaves the request. Returns `None` if its reply, or what ended it, came just now and is

@@ -190,7 +190,6 @@ impl Router {
                 name,
                 version,
                 mirror,
-                is_read: request.is_read(),
                 waits,
                 until,
             })

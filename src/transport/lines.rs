@@ -471,7 +471,6 @@ mod tests {
             name: None,
             version: None,
             mirror: &[],
-            is_read: false,
             waits: false,
             until: Deadline::after(Duration::ZERO),
         }

@@ -83,8 +83,6 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) version: Option<ProtocolVersion>,
     /// Headers that say what is in the arguments already: names and values as they are sent.
     pub(crate) mirror: &'a [(String, String)],
-    /// It only asks: sent twice it does no harm.
-    pub(crate) is_read: bool,
     /// The caller waits for the reply right away: its thread may carry the exchange.
     pub(crate) waits: bool,
     pub(crate) until: Deadline,
@@ -100,7 +98,6 @@ impl<'a> Outgoing<'a> {
             name: None,
             version: None,
             mirror: &[],
-            is_read: false,
             waits: false,
             until: Deadline::after(Duration::ZERO),
         }

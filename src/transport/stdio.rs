@@ -240,6 +240,11 @@ struct Account {
 }
 
 impl Account {
+    /// The server has written nothing to stderr.
+    fn is_quiet(&self) -> bool {
+        self.tail.text().trim().is_empty()
+    }
+
     fn of(&self, error: Error, status: Option<ExitStatus>) -> Error {
         error.exit(&self.command, status, &self.tail.text())
     }
@@ -259,10 +264,9 @@ impl Epilogue {
         if why.is_none() && process.wait(until) {
             let _ = self.drained.recv_deadline(until.instant());
         }
-        let is_quiet = self.account.tail.text().trim().is_empty();
         let error = why.map_or_else(|| ended(process), lines::could_not_read);
         // A server that says why it ends needs no guesses.
-        let error = match process.has_ended() && is_quiet {
+        let error = match process.has_ended() && self.account.is_quiet() {
             true if reader.has_written => error.hint(BY_HAND),
             true => error.hint(perhaps_withheld(&self.withheld)),
             false => error,
@@ -322,7 +326,10 @@ impl Transport for Stdio {
     }
 
     fn overdue(&self, error: Error) -> Error {
-        self.account.of(error, None)
+        match self.account.is_quiet() {
+            true => error,
+            false => self.account.of(error, None),
+        }
     }
 
     fn facts(&self) -> Facts {

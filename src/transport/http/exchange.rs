@@ -13,7 +13,7 @@ use crate::net::{
 use crate::protocol::skim::Skim;
 
 use super::lanes::Key;
-use super::status::{Refused, broken, is_break};
+use super::status::{Refused, broken};
 use super::{Shared, headers};
 
 /// How long opening a connection may take for the rest of a stream.
@@ -25,14 +25,10 @@ pub(super) struct Exchange {
     pub(super) headers: Headers,
     pub(super) body: Vec<u8>,
     pub(super) until: Deadline,
-    /// Sent twice it does no harm.
-    pub(super) is_read: bool,
     pub(super) is_initialize: bool,
     /// No session has begun before.
     pub(super) is_first: bool,
     pub(super) asks_era: bool,
-    /// It has been sent twice.
-    pub(super) is_repeated: bool,
     pub(super) had_session: bool,
     /// Where it goes to, over HTTP+SSE.
     pub(super) endpoint: Option<Uri>,
@@ -201,7 +197,6 @@ impl Shared {
         carrier: Carrier,
     ) -> Result<Option<Answer>, Stop> {
         let lane = &mut exchange.lane;
-        let was_warm = lane.is_warm();
         let sent = lane.send(&Request {
             method: Method::POST,
             url: exchange.endpoint.as_ref().unwrap_or(&self.url),
@@ -212,14 +207,6 @@ impl Shared {
         });
         let response = match sent {
             Ok(response) => response,
-            // The server may have closed an idle connection in this moment.
-            Err(Failure::Other(error))
-                if was_warm && is_break(&error) && exchange.is_read && !exchange.is_repeated =>
-            {
-                log::debug!("sent again, as the connection broke: {error}");
-                exchange.is_repeated = true;
-                return Err(Stop::Next);
-            }
             Err(failure) => {
                 return Err(match self.stop(failure) {
                     Stop::Failed(error) if !lane.may_have_sent() => Stop::Failed(error.ran(false)),

@@ -185,13 +185,11 @@ impl Transport for Http {
             headers,
             body: message.json,
             until: message.until,
-            is_read: message.is_read,
             is_initialize,
             is_first: is_initialize && state.terms.version.is_none(),
             asks_era: message.method == DISCOVER,
             had_session: state.terms.session.is_some() && !is_initialize,
             endpoint: state.terms.endpoint.clone(),
-            is_repeated: false,
             step: Step::Post,
             lane,
         };

@@ -138,7 +138,7 @@ pub(super) fn broken(error: ureq::Error) -> Error {
 }
 
 /// The connection was there, and is not any more.
-pub(super) fn is_break(error: &ureq::Error) -> bool {
+fn is_break(error: &ureq::Error) -> bool {
     let ureq::Error::Io(io) = error else { return false };
     matches!(
         io.kind(),
