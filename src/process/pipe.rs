@@ -283,8 +283,11 @@ mod windows {
 
         /// Appends what comes next, which blocks until something does. 0 at the end.
         pub(crate) fn read_now(&mut self, into: &mut Vec<u8>) -> io::Result<Option<usize>> {
+            /// As much as a pipe holds. All of the room would be written over for every read, and a
+            /// long line has much.
+            const MOST: usize = 64 * 1024;
             let start = into.len();
-            into.resize(into.capacity(), 0);
+            into.resize(into.capacity().min(start + MOST), 0);
             let read = self.0.read(into.get_mut(start..).unwrap_or_default());
             into.truncate(start + *read.as_ref().unwrap_or(&0));
             match read {

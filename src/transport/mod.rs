@@ -99,8 +99,9 @@ pub struct CloseReport {
     /// force.
     pub forced: bool,
     /// Something did not end within its time and was left behind: a callback of this program (or
-    /// its own stderr, if that is stuck and the server's is copied there), a byte stream that cannot be interrupted, the system's resolver, or a process that has left
-    /// the server's group (`setsid`) and holds its pipes.
+    /// its own stderr, if that is stuck and the server's is copied there), a byte stream that
+    /// cannot be interrupted, the system's resolver, or a process that has left the server's group
+    /// (`setsid`) and holds its pipes.
     pub left_behind: bool,
 }
 
