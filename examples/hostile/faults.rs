@@ -111,19 +111,21 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "closes-stdout",
-        does: "closes its stdout when a tool is called, and lives on (Unix)",
-        good: "fails the call at once; ends the process when closed",
+        does: "closes its stdout when a tool is called, says so on stderr, and lives on (Unix)",
+        good: "fails the call at once, with the end of stderr; ends the process when closed",
         run: |wire| {
             wire.next_call();
+            eprintln!("hostile: writes no more");
             become_itself(&["--sleep"], Stdio::inherit(), Stdio::null());
         },
     },
     Fault {
         name: "closes-stdin",
-        does: "closes its stdin when a tool is called, answers, and lives on (Unix)",
-        good: "takes the answer; fails the next call at once; ends the process when closed",
+        does: "closes its stdin when a tool is called, says so on stderr, answers, and lives on (Unix)",
+        good: "takes the answer; fails the next call at once, with the end of stderr; ends the process when closed",
         run: |wire| {
             let call = wire.next_call();
+            eprintln!("hostile: reads no more");
             let line = wire.right(&call).to_string();
             become_itself(&["--say", &line], Stdio::null(), Stdio::inherit());
         },

@@ -92,7 +92,7 @@ impl Stdio {
         });
         let tail = Arc::new(StderrTail::new(limits.stderr_tail));
         let started = transport
-            .start_writer(stdin, inbox.clone())
+            .start_writer(stdin, inbox.clone(), line.to_string(), tail.clone())
             .and_then(|()| transport.start_stderr(line, stderr, tail.clone()))
             .and_then(|drained| {
                 transport.start_reader(Epilogue {
@@ -113,14 +113,21 @@ impl Stdio {
         self.interrupt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start_writer(&self, stdin: Arc<PipeWriter>, inbox: Arc<dyn Inbox>) -> io::Result<()> {
+    fn start_writer(
+        &self,
+        stdin: Arc<PipeWriter>,
+        inbox: Arc<dyn Inbox>,
+        command: String,
+        tail: Arc<StderrTail>,
+    ) -> io::Result<()> {
         let (process, outbox) = (self.process.clone(), self.outbox.clone());
         self.threads.spawn("umcp-writer", move || {
             let is_whole = lines::write(&outbox, |batch| stdin.write_all(batch));
             // A server that has ended no longer reads either: whoever reads from it says more.
             if !is_whole && !process.wait(Deadline::after(LAST_WORDS)) {
                 let text = "the server closed its stdin but still runs";
-                inbox.ended(None, Error::new(ErrorKind::Disconnected, text).hint(OPEN_ANOTHER));
+                let error = Error::new(ErrorKind::Disconnected, text).hint(OPEN_ANOTHER);
+                inbox.ended(None, error.exit(&command, None, &tail.text()));
             }
         })?;
         Ok(())
