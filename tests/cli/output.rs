@@ -126,6 +126,19 @@ fn a_server_cannot_choose_where_to_write() {
 }
 
 #[test]
+fn a_server_cannot_replace_what_is_in_the_directory() {
+    let directory = directory("kept");
+    fs::write(directory.join("Logo.png"), "mine").unwrap();
+    for name in ["logo-2.png", "logo-3.png"] {
+        let read = ["read", "file:///logo.png", "-o", directory.to_str().unwrap()];
+        let ended = run(&mut example_words("modern", &read)).expect(0);
+        assert_eq!(ended.text(), format!("{}\n", directory.join(name).display()));
+        assert_eq!(fs::read(directory.join(name)).unwrap(), logo());
+    }
+    assert_eq!(fs::read(directory.join("Logo.png")).unwrap(), b"mine");
+}
+
+#[test]
 fn a_path_that_cannot_be_written_is_1() {
     let directory = directory("wrong");
     for path in ["nowhere/file", "nowhere/"] {

@@ -1,7 +1,8 @@
 //! `--output`: contents as files.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use umcp::{CallToolResult, ContentBlock, ReadResourceResult, ResourceContents};
@@ -51,15 +52,18 @@ impl Destination {
     }
 
     /// Writes the contents: one to a file, any number to a directory, whose new files are printed.
+    /// Their names are the server's, so none of them replaces what is there.
     pub(crate) fn save(&self, contents: Vec<Content>, output: Output) -> Result<(), Failure> {
         if contents.is_empty() {
             return Err(Failure::usage("`--output`: the result has no content to write"));
         }
         if let Self::Directory(directory) = self {
-            let mut taken = HashSet::new();
+            let mut taken = names_in(directory)?;
             for content in &contents {
                 let path = directory.join(content.file_name(&mut taken));
-                write(&path, &content.bytes)?;
+                File::create_new(&path)
+                    .and_then(|mut file| file.write_all(&content.bytes))
+                    .map_err(|error| cannot_write(&path, &error))?;
                 output.print(format!("{}\n", path.display()).as_bytes())?;
             }
             return Ok(());
@@ -70,7 +74,9 @@ impl Destination {
             wanted = std::mem::take(&mut remarks);
         }
         match (self, wanted.as_slice()) {
-            (Self::File(path), [content]) => write(path, &content.bytes)?,
+            (Self::File(path), [content]) => {
+                fs::write(path, &content.bytes).map_err(|error| cannot_write(path, &error))?;
+            }
             (Self::File(path), several) => {
                 let (count, path) = (several.len(), path.display());
                 let text = "contents, and a file takes one: name a directory that exists instead";
@@ -95,9 +101,18 @@ impl Destination {
     }
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    fs::write(path, bytes)
-        .map_err(|error| Failure::usage(format_args!("cannot write `{}`: {error}", path.display())))
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure::usage(format_args!("cannot write `{}`: {error}", path.display()))
+}
+
+/// What is in a directory already, as `file_name` takes it.
+fn names_in(directory: &Path) -> Result<HashSet<String>, Failure> {
+    let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().to_ascii_lowercase();
+    fs::read_dir(directory)
+        .and_then(|entries| entries.map(|entry| entry.map(name)).collect())
+        .map_err(|error| {
+            Failure::usage(format_args!("cannot read `{}`: {error}", directory.display()))
+        })
 }
 
 /// What was read.
