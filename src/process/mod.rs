@@ -217,7 +217,8 @@ impl Process {
         if *has_ended {
             return true;
         }
-        let disbanded = match system::poll(child) {
+        // Dropped once the state is unlocked.
+        let _disbanded = match system::poll(child) {
             Poll::Running => return false,
             // Before reaping: until then the group's id cannot belong to anybody else.
             Poll::Ended => {
@@ -232,7 +233,6 @@ impl Process {
         *has_ended = true;
         let exit = exit.take();
         drop(state);
-        drop(disbanded);
         if let Some(exit) = exit {
             exit.end();
         }

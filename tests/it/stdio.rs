@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use umcp::{Client, Era, ErrorKind, Limits, LoggingLevel, Server};
@@ -475,7 +474,7 @@ mod unix {
     use std::fs;
     use std::os::unix::process::ExitStatusExt;
     use std::path::Path;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use umcp::Timeouts;
 
