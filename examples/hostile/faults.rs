@@ -150,6 +150,19 @@ pub const FAULTS: &[Fault] = &[
         run: |wire| before_reply(wire, b"\xff\xfe caf\xe9 \xc3\n"),
     },
     Fault {
+        name: "not-utf8-long",
+        does: "a reply of 1.5 MiB, nearly all of which is not UTF-8",
+        good: "returns it, or says which limit it is over; keeps a bounded part; the next call works",
+        run: |wire| {
+            let call = wire.next_call();
+            let line = reply(&call, &of_era(&call, content("#"))).to_string();
+            let (start, end) = line.split_once('#').unwrap_or_default();
+            wire.write(start);
+            wire.write(vec![0xff; 3 * MIB / 2]);
+            wire.write(format!("{end}\n"));
+        },
+    },
+    Fault {
         name: "bom",
         does: "a UTF-8 byte order mark before the reply, on its line",
         good: "returns the reply",

@@ -336,6 +336,13 @@ impl fmt::Debug for Message {
     }
 }
 
+/// How long a text is once its broken UTF-8 is replaced, which is three times as long at most.
+pub(crate) fn repaired_length(text: &[u8]) -> usize {
+    let replaced =
+        |chunk: &[u8]| if chunk.is_empty() { 0 } else { char::REPLACEMENT_CHARACTER.len_utf8() };
+    text.utf8_chunks().map(|chunk| chunk.valid().len() + replaced(chunk.invalid())).sum()
+}
+
 /// The text, checked once for all that read it. Only what is broken is copied.
 fn utf8(text: Vec<u8>) -> String {
     String::from_utf8(text)
@@ -425,6 +432,13 @@ mod tests {
             let message = one(&text.replace("LONG", &long)).unwrap();
             assert!(matches!(message.kind, Kind::Response { id: ResponseId::Ours(7), .. }));
             assert!(message.parse::<serde_json::Value>().is_err());
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_repaired_text_is_known_before() {
+        for text in [&b""[..], b"abc", b"\xff\xff", b"a\xc3\xa9\xe2\x82b\xf0\x9f"] {
+            assert_eq!(repaired_length(text), utf8(text.to_vec()).len());
         }
     }
 

@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result, said};
 use crate::limits::Limits;
 use crate::protocol::envelope::{self, Kind, Message, Outcome, ResponseId};
 use crate::protocol::meta::{self, RequestMeta, SenderMeta};
+use crate::protocol::skim::Skim;
 use crate::protocol::{ClientRequest, Era, ProgressToken, ProtocolVersion};
 use crate::session::cancel::{CancelToken, Watch, cancelled};
 use crate::session::dispatcher::{Dispatcher, Listener};
@@ -494,6 +495,18 @@ impl Inbox for Router {
         const MOST_SHOWN: usize = 200;
         let size = text.len();
         log::trace!("{}: <- {}", self.server, String::from_utf8_lossy(&text));
+        let most = self.limits.message;
+        // It is looked at twice only if it may grow beyond the limit.
+        if size > most / 3
+            && let repaired = envelope::repaired_length(&text)
+            && repaired > most
+        {
+            let mut skim = Skim::default();
+            skim.feed(&text);
+            let answers = via.or(skim.answers());
+            self.too_long(answers, repaired as u64);
+            return answers;
+        }
         if !Message::is_batch(&text) {
             match Message::scan(text) {
                 Ok(message) => return self.route(message, via),

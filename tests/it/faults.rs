@@ -251,6 +251,12 @@ fn not_utf8() {
     fault("not-utf8", carries_on);
 }
 
+/// What replaces a broken byte has three.
+#[test]
+fn not_utf8_long() {
+    fault("not-utf8-long", |server| costs_one_call(server, ErrorKind::Limit));
+}
+
 #[test]
 fn bom() {
     fault("bom", carries_on);
