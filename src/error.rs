@@ -43,6 +43,7 @@ struct Inner {
     stderr_tail: Option<Arc<str>>,
     stray_line: Option<Arc<str>>,
     retry_after: Option<Duration>,
+    refusal: Option<Refusal>,
     may_have_run: bool,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -88,6 +89,16 @@ pub struct RpcError {
     data: Option<Box<RawValue>>,
 }
 
+/// Why a transport turned a request away, where the session can do something about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only HTTP knows refusals"))]
+pub(crate) enum Refusal {
+    /// Whatever is there does not know such requests.
+    Unrecognised,
+    /// The session it belongs to is over.
+    UnknownSession,
+}
+
 impl RpcError {
     pub(crate) fn new(code: i64, message: String, data: Option<Box<RawValue>>) -> Self {
         Self { code, message, data }
@@ -130,6 +141,7 @@ impl Error {
             stderr_tail: None,
             stray_line: None,
             retry_after: None,
+            refusal: None,
             may_have_run: false,
             source: None,
         }))
@@ -200,6 +212,16 @@ impl Error {
     #[cfg(feature = "http")]
     pub(crate) fn retry_in(self, wait: Option<Duration>) -> Self {
         self.change(|inner| inner.retry_after = wait)
+    }
+
+    #[cfg(feature = "http")]
+    pub(crate) fn refused(self, refusal: Refusal) -> Self {
+        self.change(|inner| inner.refusal = Some(refusal))
+    }
+
+    /// How the request was turned away without an answer to it, if it was.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.0.refusal
     }
 
     pub(crate) fn ran(self, may_have_run: bool) -> Self {

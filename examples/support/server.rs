@@ -14,10 +14,10 @@ use std::io::{self, BufRead, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::{env, thread, time::Duration};
 
-const MODERN: &str = "2026-07-28";
-const LEGACY: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
+pub const MODERN: &str = "2026-07-28";
+pub const LEGACY: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
 const LATEST_LEGACY: &str = "2025-11-25";
-const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
+pub const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 const INFO_KEY: &str = "io.modelcontextprotocol/clientInfo";
 const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 const LEVEL_KEY: &str = "io.modelcontextprotocol/logLevel";
@@ -113,16 +113,16 @@ struct Session {
 
 /// A request that passed the checks of its era.
 #[derive(Debug)]
-struct Request {
+pub struct Request {
     id: Value,
-    method: String,
+    pub method: String,
     params: Value,
     version: &'static str,
 }
 
 /// A result or an error, without the envelope.
-type Answer<T = Value> = Result<T, Value>;
-type Emit<'a> = &'a mut dyn FnMut(Value);
+pub type Answer<T = Value> = Result<T, Value>;
+pub type Emit<'a> = &'a mut dyn FnMut(Value);
 
 impl Server {
     /// A server that nobody has talked to yet.
@@ -132,14 +132,14 @@ impl Server {
 
     /// Handles one message and returns when that is done. For a request, `send` gets all that
     /// belongs to it: notifications and requests to the client, if any, and the reply at last.
-    pub fn handle(&self, message: &Value, send: &mut dyn FnMut(Value)) {
+    pub fn handle(&self, message: &Value, send: Emit) {
         if let Some(request) = self.accept(message, send) {
             self.run(&request, send);
         }
     }
 
     /// Takes in one message. Returns a request that is left to run, and refuses a wrong one.
-    fn accept(&self, message: &Value, send: Emit) -> Option<Request> {
+    pub fn accept(&self, message: &Value, send: Emit) -> Option<Request> {
         let params = message.get("params").cloned().unwrap_or(json!({}));
         let right = message["jsonrpc"] == "2.0" && params.is_object();
         let id = message.get("id").filter(|id| is_id(id));
@@ -213,6 +213,11 @@ impl Server {
         Ok(())
     }
 
+    /// What the session has agreed on, once it has.
+    pub fn version(&self) -> Option<&'static str> {
+        lock(&self.session).version
+    }
+
     fn versions(&self) -> Vec<&'static str> {
         let legacy: &[&str] = if self.era == Era::Both { &LEGACY } else { &[] };
         [MODERN].iter().chain(legacy).copied().collect()
@@ -252,8 +257,8 @@ impl Server {
         }
     }
 
-    /// The input has ended: nothing should go on waiting.
-    fn close(&self) {
+    /// The client is gone: nothing should go on waiting.
+    pub fn close(&self) {
         let mut session = lock(&self.session);
         session.running.retain(|_, cancelled| *cancelled);
         session.asked.clear();
@@ -269,7 +274,7 @@ impl Server {
     }
 
     /// Runs a request and sends the reply, unless the request was cancelled.
-    fn run(&self, request: &Request, send: Emit) {
+    pub fn run(&self, request: &Request, send: Emit) {
         let answer = self.dispatch(request, send);
         let cancelled = lock(&self.session).running.remove(&request.id.to_string());
         if cancelled != Some(true) {
@@ -402,6 +407,14 @@ impl Server {
 
     /// Sends a request to the client and waits for the response.
     fn ask(&self, method: &str, request: &Request, send: Emit) -> Answer<Value> {
+        let (question, receiver) = self.question(method);
+        send(question);
+        let time = Duration::from_secs(if self.wait(request, 0.0) { 0 } else { 10 });
+        receiver.recv_timeout(time).map_err(|_| failure(format!("no response to {method}")))
+    }
+
+    /// A request to the client, and what receives the response.
+    pub fn question(&self, method: &str) -> (Value, mpsc::Receiver<Value>) {
         let (sender, receiver) = mpsc::channel();
         let mut session = lock(&self.session);
         session.asked_so_far += 1;
@@ -409,10 +422,7 @@ impl Server {
         let number = session.asked_so_far;
         let id = if method == "ping" { json!(format!("ping-{number}")) } else { json!(number) };
         session.asked.insert(id.to_string(), sender);
-        drop(session);
-        send(json!({"jsonrpc": "2.0", "id": id, "method": method}));
-        let time = Duration::from_secs(if self.wait(request, 0.0) { 0 } else { 10 });
-        receiver.recv_timeout(time).map_err(|_| failure(format!("no response to {method}")))
+        (json!({"jsonrpc": "2.0", "id": id, "method": method}), receiver)
     }
 }
 
@@ -710,7 +720,7 @@ fn server_info(version: &str) -> Value {
     fit(version, json!({"name": "umcp-example-server", "title": title, "version": "1.0.0"}))
 }
 
-fn reply(id: Option<&Value>, answer: Answer) -> Value {
+pub fn reply(id: Option<&Value>, answer: Answer) -> Value {
     let envelope = match answer {
         Ok(result) => json!({"jsonrpc": "2.0", "result": result}),
         Err(error) => json!({"jsonrpc": "2.0", "error": error}),
@@ -722,7 +732,7 @@ fn notification(method: &str, params: Value) -> Value {
     json!({"jsonrpc": "2.0", "method": method, "params": params})
 }
 
-fn fault(code: i64, message: impl Into<String>) -> Value {
+pub fn fault(code: i64, message: impl Into<String>) -> Value {
     json!({"code": code, "message": message.into()})
 }
 
@@ -776,11 +786,11 @@ fn is_capabilities(all: &Value) -> bool {
     all.is_object() && known.iter().all(|key| all.get(key).is_none_or(Value::is_object))
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Notes what the client should not have sent, where no error can tell it.
-fn violation(what: std::fmt::Arguments<'_>) {
+pub fn violation(what: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "violation: {what}");
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use crate::client::era_memory::EraMemory;
 use crate::client::notification::{Context, Notification};
+use crate::client::tool_table::ToolTable;
 use crate::client::{Client, Inner, Server};
 use crate::error::{ErrorKind, Result};
 use crate::protocol::{ClientCapabilities, Era, Implementation};
@@ -136,7 +137,8 @@ impl ClientBuilder {
             listener,
         };
         let opened = Session::open(&*connect, opening).map(|session| {
-            let inner = Arc::new(Inner { session, server });
+            let tools = session.mirrors().then(ToolTable::default);
+            let inner = Arc::new(Inner { session, server, tools });
             let _ = client.set(Arc::downgrade(&inner));
             inner.session.release_listener();
             Client { inner }

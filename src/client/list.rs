@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use crate::client::{Client, Request};
+use crate::client::{Client, Reply, Request};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::{
@@ -50,8 +50,6 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Where the next page starts; `None` on the last. An empty string is a cursor like any other.
     pub next_cursor: Option<String>,
-    /// The size of the message it came in.
-    bytes: usize,
 }
 
 /// What a [`List`] can hold. Implemented for [`Tool`], [`Resource`], [`ResourceTemplate`] and
@@ -59,42 +57,49 @@ pub struct Page<T> {
 pub trait Listed: sealed::Listed {}
 
 mod sealed {
-    use super::{Client, List, Page, Result};
+    use super::{Client, ClientRequest, ListParams, Page, Reply};
 
     pub trait Listed: Sized {
         #[doc(hidden)]
         const METHOD: &'static str;
 
         #[doc(hidden)]
-        fn page(list: &List<Self>, client: &Client) -> Result<Page<Self>>;
+        type Result: Reply;
+
+        #[doc(hidden)]
+        #[allow(private_interfaces)] // only this crate asks
+        fn request(params: ListParams) -> ClientRequest;
+
+        #[doc(hidden)]
+        fn page(client: &Client, result: Self::Result) -> Page<Self>;
     }
 }
 
 macro_rules! listed {
-    ($($item:ident: $method:literal $request:ident -> $result:ident.$items:ident,)*) => {$(
+    ($($item:ident: $method:literal $request:ident -> $result:ident.$items:ident $($usable:ident)?,)*) => {$(
         impl Listed for $item {}
 
         impl sealed::Listed for $item {
             const METHOD: &'static str = $method;
 
-            fn page(list: &List<Self>, client: &Client) -> Result<Page<Self>> {
-                let params = ListParams::new(list.cursor.clone());
-                let request = Request::<$result>::new(client, ClientRequest::$request(params))
-                    .timeout(list.timeout)
-                    .max_total(list.max_total);
-                let request = match &list.cancel {
-                    Some(token) => request.cancel_token(token),
-                    None => request,
-                };
-                let (result, bytes) = request.call_sized()?;
-                Ok(Page { items: result.$items, next_cursor: result.next_cursor, bytes })
+            type Result = $result;
+
+            #[allow(private_interfaces)]
+            fn request(params: ListParams) -> ClientRequest {
+                ClientRequest::$request(params)
+            }
+
+            fn page(_client: &Client, result: $result) -> Page<Self> {
+                let items = result.$items;
+                $(let items = _client.$usable(items);)?
+                Page { items, next_cursor: result.next_cursor }
             }
         }
     )*};
 }
 
 listed! {
-    Tool: "tools/list" ListTools -> ListToolsResult.tools,
+    Tool: "tools/list" ListTools -> ListToolsResult.tools usable,
     Resource: "resources/list" ListResources -> ListResourcesResult.resources,
     ResourceTemplate: "resources/templates/list" ListResourceTemplates -> ListResourceTemplatesResult.resource_templates,
     Prompt: "prompts/list" ListPrompts -> ListPromptsResult.prompts,
@@ -145,13 +150,24 @@ impl<T: Listed> List<T> {
     /// As [`Request::call`]. A cursor that the server no longer knows gives
     /// [`Rpc`](ErrorKind::Rpc) with code -32602: start over with the first page.
     pub fn page(&self) -> Result<Page<T>> {
-        T::page(self, &self.client)
+        Ok(T::page(&self.client, self.request().call()?))
+    }
+
+    fn request(&self) -> Request<'static, T::Result> {
+        let params = ListParams::new(self.cursor.clone());
+        let request = Request::new(&self.client, T::request(params))
+            .timeout(self.timeout)
+            .max_total(self.max_total);
+        match &self.cancel {
+            Some(token) => request.cancel_token(token),
+            None => request,
+        }
     }
 
     /// Returns an iterator that asks for one page after the other.
     pub fn pages(self) -> Pages<T> {
         let left = self.client.inner.server.limits.pages;
-        Pages { list: self, seen: HashSet::new(), left, is_done: false }
+        Pages { list: self, seen: HashSet::new(), left, bytes: 0, is_done: false }
     }
 
     /// Asks for all pages and returns everything on them.
@@ -163,22 +179,13 @@ impl<T: Listed> List<T> {
     /// together larger than one message may be.
     pub fn all(self) -> Result<Vec<T>> {
         let end = Deadline::after(self.max_total);
-        let most = self.client.inner.server.limits.message;
         let mut pages = self.pages();
         let mut items = Vec::new();
-        let mut bytes = 0_usize;
         loop {
             pages.list.max_total = end.remaining();
             let Some(page) = pages.next() else { return Ok(items) };
             let page = page?;
-            bytes = bytes.saturating_add(page.bytes);
-            if bytes > most {
-                let text = format!("the server's list has more than {most} bytes");
-                let error = Error::new(ErrorKind::Limit, text);
-                return Err(
-                    pages.explain(error.hint("Raise `Limits::message`, or go page by page"))
-                );
-            }
+            pages.check_size()?;
             items.extend(page.items);
         }
     }
@@ -205,11 +212,19 @@ pub struct Pages<T> {
     list: List<T>,
     seen: HashSet<String>,
     left: usize,
+    /// The size of all pages so far.
+    bytes: usize,
     is_done: bool,
 }
 
 impl<T: Listed> Pages<T> {
     fn next_page(&mut self) -> Result<Page<T>> {
+        let (result, bytes) = self.ask()?.call_sized()?;
+        self.turn(result, bytes)
+    }
+
+    /// The request for the next page.
+    pub(super) fn ask(&mut self) -> Result<Request<'static, T::Result>> {
         if self.left == 0 {
             let text = "the server's list has more pages than are allowed";
             return Err(
@@ -217,7 +232,13 @@ impl<T: Listed> Pages<T> {
             );
         }
         self.left -= 1;
-        let page = self.list.page()?;
+        Ok(self.list.request())
+    }
+
+    /// The page that has come, in a message of so many bytes.
+    pub(super) fn turn(&mut self, result: T::Result, bytes: usize) -> Result<Page<T>> {
+        let page = T::page(&self.list.client, result);
+        self.bytes = self.bytes.saturating_add(bytes);
         match &page.next_cursor {
             Some(cursor) if !self.seen.insert(cursor.clone()) => {
                 let text = "the server's list does not end: it repeats a cursor";
@@ -232,6 +253,17 @@ impl<T: Listed> Pages<T> {
                 Ok(page)
             }
         }
+    }
+
+    /// Fails if all pages are together larger than one message may be.
+    pub(super) fn check_size(&self) -> Result<()> {
+        let most = self.list.client.inner.server.limits.message;
+        if self.bytes <= most {
+            return Ok(());
+        }
+        let text = format!("the server's list has more than {most} bytes");
+        let error = Error::new(ErrorKind::Limit, text);
+        Err(self.explain(error.hint("Raise `Limits::message`, or go page by page")))
     }
 
     fn explain(&self, error: Error) -> Error {

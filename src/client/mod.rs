@@ -2,11 +2,15 @@
 
 mod builder;
 mod era_memory;
+#[cfg(feature = "http")]
+mod http;
 mod list;
 mod notification;
+mod refresh;
 mod request;
 mod script;
 mod server;
+mod tool_table;
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -34,6 +38,7 @@ pub use notification::{Context, Notification};
 pub use request::{Pending, Reply, Request};
 pub use script::Script;
 pub use server::Server;
+use tool_table::ToolTable;
 
 /// A connection to one MCP server.
 ///
@@ -70,6 +75,8 @@ pub struct Client {
 pub(crate) struct Inner {
     pub(crate) session: Arc<Session>,
     pub(crate) server: Server,
+    /// Only where arguments are said in headers, too.
+    tools: Option<ToolTable>,
 }
 
 impl Drop for Inner {
@@ -160,6 +167,9 @@ impl Client {
 
     /// Returns all of the server's tools (`tools/list`).
     ///
+    /// Over HTTP a tool can want arguments in headers, too (`x-mcp-header`): from then on its calls
+    /// have them. A tool that wants what no header can say is left out, and a warning logged.
+    ///
     /// # Errors
     ///
     /// As [`List::all`].
@@ -170,6 +180,14 @@ impl Client {
     /// Returns the list of tools, to be asked for as it is needed.
     pub fn tools(&self) -> List<Tool> {
         List::new(self)
+    }
+
+    /// Those among the server's tools that can be called.
+    fn usable(&self, tools: Vec<Tool>) -> Vec<Tool> {
+        match &self.inner.tools {
+            Some(table) => table.learn(self.server_name(), tools),
+            None => tools,
+        }
     }
 
     /// Calls a tool with arguments (an object) and waits for its result (`tools/call`).
@@ -357,8 +375,10 @@ impl Client {
             self.inner.session.set_log_level(level);
             return Ok(());
         }
-        let request = ClientRequest::SetLevel(SetLevelParams::new(level));
-        Request::<EmptyResult>::new(self, request).call().map(drop)
+        let request = ClientRequest::SetLevel(SetLevelParams::new(level.clone()));
+        Request::<EmptyResult>::new(self, request).call()?;
+        self.inner.session.set_log_level(level);
+        Ok(())
     }
 
     /// Returns a builder for any method with any params (an object, or `()` for none), whose
@@ -407,8 +427,9 @@ impl Client {
     /// ([`Closed`](ErrorKind::Closed) if this program closed it), or `None` if it goes on.
     ///
     /// Blocks for at most `wait` (which may be [`Duration::MAX`]), also until the listener
-    /// ([`ClientBuilder::on_notification`]) has returned from what came before the end. Over HTTP
-    /// nothing but [`close`](Self::close) ends a connection.
+    /// ([`ClientBuilder::on_notification`]) has returned from what came before the end (which that
+    /// listener itself does not wait for). Over Streamable HTTP nothing but [`close`](Self::close) ends
+    /// a connection.
     ///
     /// ```
     /// use std::time::Duration;

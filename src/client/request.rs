@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::client::Client;
+use crate::client::refresh::Refresh;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result, misfit, said};
 use crate::protocol::envelope::Message;
@@ -64,6 +65,7 @@ impl<'a, T: Reply> Request<'a, T> {
                 on_progress: None,
                 on_log: None,
                 meta: RequestMeta::default(),
+                mirror: Vec::new(),
                 cancel: None,
             },
             problem: None,
@@ -173,7 +175,7 @@ impl<'a, T: Reply> Request<'a, T> {
         self.send(false)
     }
 
-    fn send(self, waits: bool) -> Result<Pending<'a, T>> {
+    pub(super) fn send(mut self, waits: bool) -> Result<Pending<'a, T>> {
         let session = &self.client.inner.session;
         let terms = session.terms();
         let (method, name) = (self.request.method(), self.request.name().unwrap_or_default());
@@ -185,9 +187,13 @@ impl<'a, T: Reply> Request<'a, T> {
             let text = format!("the server does not offer this: it declared no `{capability}`");
             return Err(explain(Error::new(ErrorKind::Unsupported, text)));
         }
+        if let Some(tools) = &self.client.inner.tools {
+            self.options.mirror = tools.headers(&self.request).map_err(explain)?;
+        }
         let is_modern = terms.version.era() == Era::Modern;
         let request = PendingRequest::start(session, self.request, self.options, waits)?;
-        Ok(Pending { request, client: self.client, is_modern, result: PhantomData })
+        let refresh = Refresh::NotYet;
+        Ok(Pending { request, refresh, client: self.client, is_modern, result: PhantomData })
     }
 }
 
@@ -270,8 +276,8 @@ impl<T> fmt::Debug for Request<'_, T> {
 pub struct Pending<'a, T> {
     // Before the client: a request that is dropped is withdrawn while there is a connection.
     request: PendingRequest<'a>,
+    refresh: Refresh,
     /// What is waited for keeps the connection open.
-    #[expect(dead_code, reason = "it is there to be kept")]
     client: Client,
     is_modern: bool,
     result: PhantomData<fn() -> T>,
@@ -290,9 +296,8 @@ impl<T: Reply> Pending<'_, T> {
     /// The result, and the size of the message it came in.
     pub(crate) fn wait_sized(mut self) -> Result<(T, usize)> {
         loop {
-            if let Some(reply) = self.request.wait(None) {
-                let reply = reply?;
-                return Ok((self.finish(&reply)?, reply.len()));
+            if let Some(result) = self.wait_until(None) {
+                return result;
             }
         }
     }
@@ -304,10 +309,13 @@ impl<T: Reply> Pending<'_, T> {
     ///
     /// As [`Request::call`].
     pub fn wait_timeout(&mut self, wait: Duration) -> Result<Option<T>> {
-        match self.request.wait(Some(Deadline::after(wait))) {
-            Some(reply) => reply.and_then(|reply| self.finish(&reply)).map(Some),
-            None => Ok(None),
-        }
+        let result = self.wait_until(Some(Deadline::after(wait))).transpose()?;
+        Ok(result.map(|(result, _)| result))
+    }
+
+    pub(super) fn wait_until(&mut self, until: Option<Deadline>) -> Option<Result<(T, usize)>> {
+        let reply = self.refresh.wait(&self.client, &mut self.request, until)?;
+        Some(reply.and_then(|reply| Ok((self.finish(&reply)?, reply.len()))))
     }
 
     /// Returns the result if it is there. Does not block, except for callbacks that are due. To wait

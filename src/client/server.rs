@@ -11,6 +11,8 @@ use std::sync::Arc;
 use crate::client::era_memory;
 use crate::error::{Error, ErrorKind, Result, without_secrets};
 use crate::limits::{Limits, Timeouts};
+#[cfg(feature = "http")]
+use crate::net::{Settings, has_bad_port, has_user_info};
 use crate::process::CommandLine;
 use crate::protocol::{Era, ProtocolVersion};
 use crate::session::Pin;
@@ -39,6 +41,8 @@ pub struct Server {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     fast_path: bool,
+    #[cfg(feature = "http")]
+    settings: Settings,
     /// The first setting that does not fit.
     problem: Option<String>,
 }
@@ -60,6 +64,8 @@ impl Server {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             fast_path: !cfg!(umcp_threads),
+            #[cfg(feature = "http")]
+            settings: Settings::default(),
             problem: None,
         }
     }
@@ -121,12 +127,30 @@ impl Server {
     fn command_line(mut self, setting: &str, set: impl FnOnce(&mut CommandLine)) -> Self {
         match &mut self.reach {
             Reach::Command(line) => set(line),
-            _ if self.problem.is_none() => {
-                self.problem = Some(format!("`{setting}` is for servers that are commands"));
-            }
-            _ => {}
+            _ => self.refuse(format!("`{setting}` is for servers that are commands")),
         }
         self
+    }
+
+    #[cfg(feature = "http")]
+    pub(super) fn http(
+        mut self,
+        setting: &str,
+        set: impl FnOnce(&mut Settings) -> Result<(), String>,
+    ) -> Self {
+        match &self.reach {
+            Reach::Url(_) => {
+                if let Err(why) = set(&mut self.settings) {
+                    self.refuse(format!("`{setting}`: {why}"));
+                }
+            }
+            _ => self.refuse(format!("`{setting}` is for servers that are URLs")),
+        }
+        self
+    }
+
+    fn refuse(&mut self, problem: String) {
+        self.problem.get_or_insert(problem);
     }
 
     /// Adds an argument to the command.
@@ -337,10 +361,14 @@ impl Server {
             Some("https") => return Err(invalid("umcp was built without the feature `tls`")),
             _ => return Err(invalid("it starts with neither https:// nor http://")),
         }
-        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        if has_user_info(&uri) {
             return Err(invalid("credentials do not belong into a URL"));
         }
-        Ok(crate::transport::http::connect(uri, self.limits.clone()))
+        if has_bad_port(&uri) {
+            return Err(invalid("there is no such port"));
+        }
+        self.settings.check(&uri)?;
+        Ok(crate::transport::http::connect(uri, self.settings.clone(), self.limits.clone()))
     }
 
     #[cfg(not(feature = "http"))]
@@ -355,6 +383,10 @@ impl fmt::Debug for Server {
         debug.field("label", &self.label());
         if let Reach::Command(line) = &self.reach {
             debug.field("command", line);
+        }
+        #[cfg(feature = "http")]
+        if let Reach::Url(_) = &self.reach {
+            debug.field("settings", &self.settings);
         }
         debug
             .field("pin", &self.pin)
@@ -373,6 +405,8 @@ mod tests {
         let server =
             Server::command("my-server").args(["--token", "hunter2"]).env("SECRET", "hunter2");
         let url = Server::url("https://me:hunter2@example.com/mcp?key=hunter2");
+        #[cfg(feature = "http")]
+        let url = url.header("X-Key", "hunter2").bearer_token("hunter2");
         for server in [server, url] {
             let text = format!("{server:?} {}", server.label());
             assert!(!text.contains("hunter2"), "{text}");
@@ -389,10 +423,30 @@ mod tests {
     #[cfg(feature = "http")]
     #[test]
     fn a_url_is_checked_before_anything_is_sent() {
-        for url in ["example.com/mcp", "ftp://example.com/", "http://", "https://a:b@example.com/"]
-        {
+        for url in [
+            "example.com/mcp",
+            "ftp://example.com/",
+            "http://",
+            "https://a:b@example.com/",
+            "http://example.com:99999/",
+        ] {
             let error = Server::url(url).connect().err().unwrap();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{url}: {error}");
         }
+    }
+    #[cfg(feature = "http")]
+    #[test]
+    fn who_insists_may_send_credentials_unencrypted() {
+        let server = Server::url("http://192.0.2.1/mcp").bearer_token("hunter2");
+        assert_eq!(server.connect().err().unwrap().kind(), ErrorKind::InvalidInput);
+        assert!(server.allow_plain_http_credentials().connect().is_ok());
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn the_first_problem_is_the_one_told() {
+        let server = Server::url("http://127.0.0.1/mcp").header("a b", "").header("Host", "x");
+        let error = server.connect().err().unwrap();
+        assert_eq!(error.to_string(), "`header`: its name is no name of a header");
     }
 }

@@ -8,6 +8,7 @@
 //! | [`calling`] | tools: arguments, results, failures, progress, clocks, cancelling, several at once |
 //! | [`reading`] | resources and resource templates |
 //! | [`prompting`] | prompts, and completion of their arguments |
+//! | [`transports`] | stdio, HTTP and the others: what is found out, credentials, what a connection costs |
 //! | [`errors`] | every kind of error: what it means, what to do |
 //! | [`testing`] | servers inside your tests |
 //! | [`from_python`] | for those who know the Python SDK |
@@ -33,6 +34,9 @@ pub mod reading {}
 
 #[doc = include_str!("prompting.md")]
 pub mod prompting {}
+
+#[doc = include_str!("transports.md")]
+pub mod transports {}
 
 #[doc = include_str!("errors.md")]
 pub mod errors {}

@@ -84,13 +84,11 @@ impl Decoder {
     }
 
     /// The last id that a finished event, or an empty one, has set.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for revisions whose streams can be resumed"))]
     pub(crate) fn last_event_id(&self) -> &str {
         &self.last_event_id
     }
 
     /// How long the server wants a client to wait before it connects again.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for revisions whose streams can be resumed"))]
     pub(crate) fn retry(&self) -> Option<Duration> {
         self.retry
     }

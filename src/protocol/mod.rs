@@ -12,6 +12,7 @@ mod completion;
 mod content;
 mod elicitation;
 pub(crate) mod envelope;
+pub(crate) mod header_value;
 mod input;
 mod json;
 mod lenient;
@@ -30,6 +31,7 @@ mod tagged;
 mod tasks;
 mod tools;
 mod version;
+pub(crate) mod x_mcp_header;
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -89,6 +89,34 @@ impl ClientRequest {
         }
     }
 
+    /// The tool it calls, if it calls one, and the arguments.
+    pub(crate) fn tool_call(&self) -> Option<(&str, Option<&RawJson>)> {
+        match self {
+            Self::CallTool(params) => Some((&params.name, params.arguments.as_ref())),
+            Self::Raw(raw) if raw.method == "tools/call" => {
+                Some((raw.name.as_deref()?, raw.params.get("arguments")))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it only asks, so that being asked twice does the server no harm.
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(
+            self.method(),
+            "server/discover"
+                | "ping"
+                | "tools/list"
+                | "resources/list"
+                | "resources/templates/list"
+                | "resources/read"
+                | "prompts/list"
+                | "prompts/get"
+                | "completion/complete"
+                | "tasks/get"
+        )
+    }
+
     /// Whether it holds JSON text as the caller wrote it.
     pub(crate) fn carries_raw_json(&self) -> bool {
         matches!(self, Self::CallTool(_) | Self::Raw(_))

@@ -10,18 +10,21 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use crate::deadline::{Clock, Clocks, Deadline};
-use crate::error::{Error, ErrorKind, Result, RpcError, misfit, said};
-use crate::protocol::envelope::{self, Kind, Message, Outcome};
+use crate::error::{Error, ErrorKind, Refusal, Result, RpcError, misfit, said};
+use crate::protocol::envelope::{Kind, Message, Outcome};
 use crate::protocol::meta::{RequestMeta, SenderMeta};
 use crate::protocol::{
     ClientRequest, DiscoverResult, Era, InitializeParams, InitializeResult, ProtocolVersion,
 };
+use crate::session::renewal::Renewal;
 use crate::session::router::{Interest, Router, Sending, Sent};
-use crate::session::{Opening, Pin, Session, Terms, no_common_version, unclear_reply};
+use crate::session::{CancelToken, Opening, Pin, Session, Terms, no_common_version, unclear_reply};
 use crate::transport::{Connect, Delivery, Slot};
 
 /// A server that has been silent for so long is asked for a sign of life.
 const PING_AFTER: Duration = Duration::from_secs(1);
+/// A server that answers the probe after it was sent a ping gets so long to answer that too.
+const AFTER_DISCOVER: Duration = Duration::from_secs(1);
 /// A server that answers the ping but not `server/discover` gets so long to overtake itself.
 const AFTER_PONG: Duration = Duration::from_millis(200);
 
@@ -39,7 +42,7 @@ fn listed(error: &RpcError) -> Vec<String> {
     error.data_as::<Data>().map(|data| data.supported).unwrap_or_default()
 }
 
-const HEADER_MISMATCH: i64 = -32020;
+pub(crate) const HEADER_MISMATCH: i64 = -32020;
 const MISSING_CAPABILITY: i64 = -32021;
 const UNSUPPORTED_VERSION: i64 = -32022;
 const INVALID_PARAMS: i64 = -32602;
@@ -69,6 +72,7 @@ impl Session {
                     terms,
                     speaking: Mutex::new(speaking),
                     log_level: Mutex::default(),
+                    renewal: Renewal::default(),
                     opening,
                 }))
             }
@@ -81,12 +85,13 @@ impl Session {
 }
 
 /// One connection on its way to a session.
-struct Attempt<'o> {
+pub(super) struct Attempt<'o> {
     router: Arc<Router>,
     opening: &'o Opening,
     /// Receives for every request of the handshake, so that a late answer to the probe is seen.
     slot: Slot,
     clocks: Clocks,
+    cancel: Option<&'o CancelToken>,
     sent: Vec<Sent>,
     discover: Option<u64>,
     probed: bool,
@@ -118,16 +123,27 @@ impl<'o> Attempt<'o> {
             Arc::new(Router::new(opening.server.clone(), opening.limits.clone(), listener));
         let transport = connect(router.clone()).map_err(|error| error.server(&opening.server))?;
         router.attach(transport);
-        Ok(Self {
+        Ok(Self::over(router, opening, clocks, opening.cancel.as_ref()))
+    }
+
+    /// An attempt over a connection that is there.
+    pub(super) fn over(
+        router: Arc<Router>,
+        opening: &'o Opening,
+        clocks: Clocks,
+        cancel: Option<&'o CancelToken>,
+    ) -> Self {
+        Self {
             router,
             opening,
             slot: Slot::new(),
             clocks,
+            cancel,
             sent: Vec::new(),
             discover: None,
             probed: false,
             recalled: false,
-        })
+        }
     }
 
     /// Begins as the pin or the hint says, and else with the probe.
@@ -135,13 +151,13 @@ impl<'o> Attempt<'o> {
         if self.opening.pin.newest(Era::Modern).is_none() {
             return self.begin(Era::Legacy);
         }
-        self.recalled = self.opening.hint == Some(Era::Legacy) && !self.modern_only();
+        self.recalled = self.opening.hint == Some(Era::Legacy);
         if !self.recalled {
             return self.begin(Era::Modern);
         }
         match self.begin(Era::Legacy) {
             // ERA-42: whatever it has against `initialize`, it may be that it is modern now.
-            Err(error) if error.kind() == ErrorKind::Rpc => {
+            Err(error) if error.kind() == ErrorKind::Rpc || error.refusal().is_some() => {
                 log::debug!("{}: not legacy as remembered? {error}", self.opening.server);
                 self.recalled = false;
                 self.begin(Era::Modern)
@@ -151,7 +167,7 @@ impl<'o> Attempt<'o> {
     }
 
     /// Begins with the probe, or straight with `initialize`.
-    fn begin(&mut self, era: Era) -> Result<Terms> {
+    pub(super) fn begin(&mut self, era: Era) -> Result<Terms> {
         let version = self.opening.pin.newest(era).unwrap_or(ProtocolVersion::newest(era));
         match era {
             Era::Modern => self.probe(version),
@@ -161,7 +177,8 @@ impl<'o> Attempt<'o> {
 
     /// What to begin with on another connection, now that this one has failed.
     fn another_way(&self, error: &Error) -> Option<Era> {
-        let may_be_legacy = self.opening.pin.newest(Era::Legacy).is_some() && !self.modern_only();
+        let may_be_legacy =
+            self.opening.pin.newest(Era::Legacy).is_some() && !self.answers_or_fails();
         match error.kind() {
             // ERA-42: it died of `initialize`, or what it answered is no handshake.
             ErrorKind::Disconnected | ErrorKind::Protocol if self.recalled => Some(Era::Modern),
@@ -177,8 +194,9 @@ impl<'o> Attempt<'o> {
         self.router.close(Deadline::after(AT_ONCE));
     }
 
-    fn modern_only(&self) -> bool {
-        self.router.transport().is_ok_and(|transport| transport.facts().modern_only)
+    /// ERA-33: silence and broken connections say nothing of the server's era.
+    fn answers_or_fails(&self) -> bool {
+        self.router.transport().is_ok_and(|transport| transport.facts().answers_or_fails)
     }
 
     fn sender(&self, version: ProtocolVersion) -> Result<SenderMeta> {
@@ -209,10 +227,11 @@ impl<'o> Attempt<'o> {
             request,
             speaking: sender.as_ref().map(|(version, sender)| (*version, sender)),
             meta: &RequestMeta::default(),
+            mirror: &[],
             interest: Interest { silent: true, asks_era, ..Interest::default() },
             waits: true,
             until: self.clocks.next().0,
-            cancel: self.opening.cancel.as_ref(),
+            cancel: self.cancel,
         };
         let sent = self.router.send(&self.slot, sending);
         let sent = sent.map_err(|error| self.explain(error, request.method()))?;
@@ -239,10 +258,15 @@ impl<'o> Attempt<'o> {
         self.probed = true;
         let mut ping = None;
         let found = self.find_era(version, &mut ping);
+        let has_ponged = match (&found, ping) {
+            (Ok(Found::Modern(_)), Some(ping)) => self.wait_for_pong(ping)?,
+            _ => false,
+        };
         if let Some(ping) = ping {
             self.forget(ping);
         }
         let version = match found? {
+            Found::Modern(terms) if has_ponged => return self.follow_ping(*terms),
             Found::Modern(terms) => return Ok(*terms),
             Found::Legacy(version) => version,
         };
@@ -250,27 +274,42 @@ impl<'o> Attempt<'o> {
         self.clocks.restart_timeout();
         let Some(version) = version.or(self.opening.pin.newest(Era::Legacy)) else {
             // ERA-23
-            return Err(Error::new(
-                ErrorKind::Protocol,
-                "the server does not speak 2026-07-28 or newer, and nothing else is allowed",
-            )
-            .hint("Loosen the pinned version or era, or update the server"));
+            let text = "the server does not speak 2026-07-28 or newer, and nothing else is allowed";
+            let error = Error::new(ErrorKind::Protocol, text);
+            return Err(error.hint("Loosen the pinned version or era, or update the server"));
         };
-        if self.modern_only() {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "the server speaks a revision before 2026-07-28, which umcp does not yet speak over HTTP",
-            )
-            .hint("Start the server as a command, or update it"));
-        }
         self.initialize(version)
+    }
+
+    /// Whether the ping gets a result after the probe had one.
+    fn wait_for_pong(&self, ping: u64) -> Result<bool> {
+        let until = Deadline::after(AFTER_DISCOVER).min(self.clocks.total());
+        loop {
+            match self.next(ping, until)? {
+                Some(Delivery::Reply(id, reply)) if id == ping => return Ok(is_result(&reply)),
+                Some(Delivery::Failed(id, error)) if id == ping => {
+                    return Err(self.explain(error, "ping"));
+                }
+                Some(_) => {}
+                None => return Ok(false),
+            }
+        }
+    }
+
+    /// The server has answered in both eras, and may have settled on that of the last message.
+    fn follow_ping(&mut self, terms: Terms) -> Result<Terms> {
+        self.clocks.restart_timeout();
+        match self.begin(Era::Legacy) {
+            Err(error) if error.kind() == ErrorKind::Rpc => Ok(terms),
+            outcome => outcome,
+        }
     }
 
     /// Asks for the era and waits for what answers. A silent server that may be legacy is also
     /// sent a `ping`, whose id ends up in `ping`; one remembered as modern knows none.
     fn find_era(&mut self, version: ProtocolVersion, ping: &mut Option<u64>) -> Result<Found> {
-        let modern_only = self.modern_only();
-        let may_ping = !modern_only
+        let answers_or_fails = self.answers_or_fails();
+        let may_ping = !answers_or_fails
             && self.opening.hint != Some(Era::Modern)
             && self.opening.pin.newest(Era::Legacy).is_some();
         let patience = self.opening.timeouts.patience;
@@ -283,7 +322,7 @@ impl<'o> Attempt<'o> {
         loop {
             let silence = match spoken {
                 // Its silence says nothing about its era: it has one.
-                _ if modern_only => self.clocks.next().0,
+                _ if answers_or_fails => self.clocks.next().0,
                 Some(since) => Deadline::after(patience.saturating_sub(since.elapsed())),
                 None => {
                     Deadline::after(patience.saturating_mul(3).saturating_sub(started.elapsed()))
@@ -308,11 +347,18 @@ impl<'o> Attempt<'o> {
                 Some(Delivery::Reply(id, reply)) if Some(id) == *ping && is_result(&reply) => {
                     ponged = Some(Deadline::after(AFTER_PONG));
                 }
+                // ERA-27, ERA-28
+                Some(Delivery::Failed(id, error))
+                    if id == discover && error.refusal() == Some(Refusal::Unrecognised) =>
+                {
+                    log::debug!("{}: not modern: {error}", self.opening.server);
+                    return Ok(Found::Legacy(None));
+                }
                 Some(Delivery::Failed(id, error)) if id == discover => {
                     return Err(self.explain(error, "server/discover"));
                 }
                 Some(_) => {}
-                None if end.has_passed() && modern_only => {
+                None if end.has_passed() && answers_or_fails => {
                     return Err(self.timed_out("server/discover"));
                 }
                 None if end.has_passed() => return Ok(Found::Legacy(None)),
@@ -448,7 +494,7 @@ impl<'o> Attempt<'o> {
             text +=
                 &format!(", after {seconds} s of finding out its era, which pinning the era saves");
         }
-        let error = Error::new(ErrorKind::Timeout, text).stray(self.router.stray_line());
+        let error = self.router.overdue(Error::new(ErrorKind::Timeout, text));
         let hint = "Raise it in `Timeouts`, or run the server by hand to see what it does";
         self.explain(error.hint(hint), method)
     }
@@ -483,14 +529,48 @@ impl<'o> Attempt<'o> {
         if let Some(discover) = self.discover.take() {
             self.forget(discover);
         }
-        let method = "notifications/initialized";
-        self.router.post_aside(envelope::notification(method, None), method);
+        self.settle(version)?;
         Ok(Terms {
             version,
             capabilities: result.capabilities,
             server_info: Some(result.server_info),
             instructions: result.instructions,
         })
+    }
+
+    /// Has the server told that the handshake is done.
+    fn settle(&mut self, version: ProtocolVersion) -> Result<()> {
+        let method = "notifications/initialized";
+        let until = self.clocks.next().0;
+        let agreed = self.router.agree(&self.slot, version, until, self.cancel);
+        let expected = agreed.map_err(|error| self.explain(error, method))?;
+        let Some(expected) = expected else { return Ok(()) };
+        loop {
+            match self.next(expected.id, until)? {
+                Some(Delivery::Ready(id)) if id == expected.id => return Ok(()),
+                Some(Delivery::Failed(id, error)) if id == expected.id => {
+                    return Err(self.explain(error, method));
+                }
+                Some(_) => {}
+                None => {
+                    self.forget(expected.id);
+                    return Err(self.timed_out(method));
+                }
+            }
+        }
+    }
+
+    /// Sends a request of the session's own, and waits for whatever answers it.
+    pub(super) fn ask(&mut self, request: &ClientRequest) -> Result<()> {
+        let id = self.send(request, None)?;
+        loop {
+            match self.next(id, self.clocks.next().0)? {
+                Some(Delivery::Reply(of, _)) if of == id => return Ok(()),
+                Some(Delivery::Failed(of, error)) if of == id => return Err(error),
+                Some(_) => {}
+                None => return Err(self.timed_out(request.method())),
+            }
+        }
     }
 
     fn acceptable(&self, version: ProtocolVersion) -> bool {

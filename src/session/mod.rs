@@ -6,6 +6,7 @@ mod cancel;
 mod dispatcher;
 mod handshake;
 mod pending;
+mod renewal;
 mod router;
 
 use std::fmt;
@@ -23,7 +24,9 @@ use crate::transport::CloseReport;
 
 pub use cancel::CancelToken;
 pub(crate) use dispatcher::Listener;
+pub(crate) use handshake::HEADER_MISMATCH;
 pub(crate) use pending::{Options, PendingRequest};
+use renewal::Renewal;
 use router::Router;
 
 /// Which revisions may be spoken.
@@ -88,6 +91,7 @@ pub(crate) struct Session {
     /// The modern era's speaker: the version now in use and what every request says with it.
     speaking: Mutex<Option<(ProtocolVersion, SenderMeta)>>,
     log_level: Mutex<Option<LoggingLevel>>,
+    renewal: Renewal,
 }
 
 impl Session {
@@ -99,11 +103,23 @@ impl Session {
         self.router.server()
     }
 
+    /// Whether requests fail one by one.
+    fn answers_or_fails(&self) -> bool {
+        self.router.transport().is_ok_and(|transport| transport.facts().answers_or_fails)
+    }
+
+    /// Whether what a request says has to be said in headers, too.
+    pub(crate) fn mirrors(&self) -> bool {
+        let transport = self.router.transport();
+        self.terms.version.era() == Era::Modern && transport.is_ok_and(|it| it.facts().mirrors)
+    }
+
     fn speaking(&self) -> Option<(ProtocolVersion, SenderMeta)> {
         self.speaking.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The modern era's log level, which every request names.
+    /// The log level: in the modern era every request names it, in the legacy era a session that
+    /// begins anew is told.
     pub(crate) fn set_log_level(&self, level: LoggingLevel) {
         *self.log_level.lock().unwrap_or_else(PoisonError::into_inner) = Some(level);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::deadline::{Clock, Clocks, Deadline};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Refusal, Result};
 use crate::protocol::envelope::{Kind, Message, Outcome};
 use crate::protocol::meta::RequestMeta;
 use crate::protocol::{ClientRequest, LogMessageParams, ProgressParams, ProtocolVersion};
@@ -25,6 +25,8 @@ pub(crate) struct Options<'a> {
     pub(crate) on_progress: Option<Callback<'a, ProgressParams>>,
     pub(crate) on_log: Option<Callback<'a, LogMessageParams>>,
     pub(crate) meta: RequestMeta,
+    /// Headers that say what is in the arguments already, where the transport mirrors.
+    pub(crate) mirror: Vec<(String, String)>,
     pub(crate) cancel: Option<CancelToken>,
 }
 
@@ -59,6 +61,12 @@ pub(crate) struct PendingRequest<'a> {
     waits: bool,
     /// The reply, or what came instead, has been returned.
     is_over: bool,
+    /// Which of the connection's sessions it was sent in.
+    generation: u64,
+    /// The server had ended that, and it was sent in another.
+    is_renewed: bool,
+    /// The connection broke, and as it only asks, it was sent again.
+    is_repeated: bool,
     /// What is being put into the slot has been waited for.
     is_overdue: bool,
 }
@@ -86,6 +94,9 @@ impl<'a> PendingRequest<'a> {
             retried: Vec::new(),
             waits,
             is_over: false,
+            generation: 0,
+            is_renewed: false,
+            is_repeated: false,
             is_overdue: false,
         };
         pending.send().map_err(|error| pending.explain(error))?;
@@ -103,10 +114,12 @@ impl<'a> PendingRequest<'a> {
         let interest = Interest { progress, log: options.on_log.is_some(), ..Interest::default() };
         let speaking = session.speaking();
         self.sent_at = Instant::now();
+        self.generation = session.generation();
         let sending = Sending {
             request: &self.request,
             speaking: speaking.as_ref().map(|(version, sender)| (*version, sender)),
             meta: &options.meta,
+            mirror: &options.mirror,
             interest,
             waits: self.waits,
             until: self.clocks.next().0,
@@ -119,6 +132,31 @@ impl<'a> PendingRequest<'a> {
     /// 0, which is nobody's, before it has been sent.
     fn id(&self) -> u64 {
         self.sent.as_ref().map_or(0, |sent| sent.id)
+    }
+
+    /// Sends the request again, which the server refused for its headers, with others.
+    pub(crate) fn send_again(&mut self, mirror: Vec<(String, String)>) -> Result<()> {
+        self.options.mirror = mirror;
+        self.send()?;
+        self.is_over = false;
+        Ok(())
+    }
+
+    /// How much time the clocks leave it.
+    pub(crate) fn remaining(&self) -> Duration {
+        self.clocks.next().0.remaining()
+    }
+
+    pub(crate) fn cancel_token(&self) -> Option<&CancelToken> {
+        self.options.cancel.as_ref()
+    }
+
+    pub(crate) fn waits(&self) -> bool {
+        self.waits
+    }
+
+    pub(crate) fn request(&self) -> &ClientRequest {
+        &self.request
     }
 
     pub(crate) fn method(&self) -> &str {
@@ -183,7 +221,11 @@ impl<'a> PendingRequest<'a> {
                         return Some(outcome);
                     }
                 }
-                Some(Delivery::Failed(id, error)) if id == self.id() => return Some(Err(error)),
+                Some(Delivery::Failed(id, error)) if id == self.id() => {
+                    if let Some(error) = self.send_anew(error) {
+                        return Some(Err(error));
+                    }
+                }
                 Some(_) => {}
                 None if end.has_passed() => {
                     if let Some(error) = self.time_out() {
@@ -193,6 +235,31 @@ impl<'a> PendingRequest<'a> {
                 None => return None,
             }
         }
+    }
+
+    /// Sends the request again after a failure that cannot have done anything, once for each such
+    /// reason. Returns why there is no reply, if not.
+    fn send_anew(&mut self, error: Error) -> Option<Error> {
+        let is_over = error.refusal() == Some(Refusal::UnknownSession);
+        if is_over && !self.is_renewed && !error.may_have_run() {
+            self.is_renewed = true;
+            return self.renew().err();
+        }
+        // HTTP-12: an exchange that broke was this request's own.
+        let broke = error.kind() == ErrorKind::Disconnected && self.session.answers_or_fails();
+        if broke && !is_over && !self.is_repeated && self.request.is_read() {
+            log::debug!("{}: sent again: {error}", self.server());
+            self.is_repeated = true;
+            return self.send().err();
+        }
+        Some(error)
+    }
+
+    /// LHTTP-8, LHTTP-9: in another session, as the server has ended the one it was sent in.
+    fn renew(&mut self) -> Result<()> {
+        let cancel = self.options.cancel.as_ref();
+        let renewed = self.session.renew(self.generation, &self.slot, &self.clocks, cancel);
+        renewed.and_then(|()| self.send())
     }
 
     /// Leaves the request. Returns `None` if its reply, or what ended it, came just now and is
@@ -217,8 +284,8 @@ impl<'a> PendingRequest<'a> {
             true => format!("no reply within {set_to:?} (`{clock}`); the server was told to stop"),
             false => format!("not sent within {set_to:?} (`{clock}`): the server does not read"),
         };
-        let stray_line = self.session.router.stray_line();
-        Some(Error::new(ErrorKind::Timeout, message).hint(advice).ran(ran).stray(stray_line))
+        let error = Error::new(ErrorKind::Timeout, message).hint(advice).ran(ran);
+        Some(self.session.router.overdue(error))
     }
 
     /// The reply as a result, or `None` if the request was sent again.

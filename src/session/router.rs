@@ -89,6 +89,8 @@ pub(crate) struct Sending<'a> {
     /// In the modern era: the version it is written in, and what it says of its sender.
     pub(crate) speaking: Option<(ProtocolVersion, &'a SenderMeta)>,
     pub(crate) meta: &'a RequestMeta,
+    /// Headers, where the transport mirrors.
+    pub(crate) mirror: &'a [(String, String)],
     pub(crate) interest: Interest,
     /// The caller waits for the reply right away.
     pub(crate) waits: bool,
@@ -168,7 +170,7 @@ impl Router {
 
     /// Sends a request whose deliveries go to the slot. Ids are never used twice.
     pub(crate) fn send(self: &Arc<Self>, slot: &Slot, sending: Sending<'_>) -> Result<Sent> {
-        let Sending { request, speaking, meta, interest, waits, until, cancel } = sending;
+        let Sending { request, speaking, meta, mirror, interest, waits, until, cancel } = sending;
         if cancel.is_some_and(CancelToken::is_cancelled) {
             return Err(cancelled());
         }
@@ -181,8 +183,16 @@ impl Router {
             log::debug!("{}: -> {} {id} ({} bytes)", self.server, request.method(), json.len());
             log::trace!("{}: -> {}", self.server, String::from_utf8_lossy(&json));
             let (method, name) = (request.method(), request.name());
-            let message = Outgoing { json, id: Some(id), method, name, version, waits, until };
-            self.transport()?.post(message)
+            self.transport()?.post(Outgoing {
+                json,
+                id: Some(id),
+                method,
+                name,
+                version,
+                mirror,
+                waits,
+                until,
+            })
         });
         if let Err(error) = posted {
             let error = why_not_sent(slot, error, until);
@@ -190,6 +200,42 @@ impl Router {
             return Err(error.ran(false));
         }
         Ok(Sent { id, watch: cancel.map(|token| token.watch(self, id)) })
+    }
+
+    /// Something to be waited for that is no request: a delivery for its id comes from elsewhere.
+    pub(crate) fn expect(
+        self: &Arc<Self>,
+        slot: &Slot,
+        cancel: Option<&CancelToken>,
+    ) -> Result<Sent> {
+        if cancel.is_some_and(CancelToken::is_cancelled) {
+            return Err(cancelled());
+        }
+        let id = self.register(slot, Interest { silent: true, ..Interest::default() })?;
+        Ok(Sent { id, watch: cancel.map(|token| token.watch(self, id)) })
+    }
+
+    /// Tells transport and server that the handshake is done. Returns what is still to be waited
+    /// for.
+    pub(crate) fn agree(
+        self: &Arc<Self>,
+        slot: &Slot,
+        version: ProtocolVersion,
+        until: Deadline,
+        cancel: Option<&CancelToken>,
+    ) -> Result<Option<Sent>> {
+        let expected = self.expect(slot, cancel)?;
+        let method = "notifications/initialized";
+        let json = envelope::notification(method, None);
+        log::debug!("{}: -> {method} ({} bytes)", self.server, json.len());
+        let initialized = Outgoing { until, ..Outgoing::aside(json, method) };
+        match self.transport()?.agreed(expected.id, version, initialized) {
+            Ok(false) => Ok(Some(expected)),
+            outcome => {
+                self.lock().requests.remove(&expected.id);
+                outcome.map(|_| None)
+            }
+        }
     }
 
     fn register(&self, slot: &Slot, interest: Interest) -> Result<u64> {
@@ -241,15 +287,7 @@ impl Router {
     pub(crate) fn post_aside(&self, json: Vec<u8>, method: &str) {
         log::debug!("{}: -> {method} ({} bytes)", self.server, json.len());
         log::trace!("{}: -> {}", self.server, String::from_utf8_lossy(&json));
-        let message = Outgoing {
-            json,
-            id: None,
-            method,
-            name: None,
-            version: None,
-            waits: false,
-            until: Deadline::after(Duration::ZERO),
-        };
+        let message = Outgoing::aside(json, method);
         if let Err(error) = self.transport().and_then(|transport| transport.post(message)) {
             log::debug!("{}: {method} was not sent: {error}", self.server);
         }
@@ -284,8 +322,13 @@ impl Router {
         self.dispatcher.finish(until).then(|| why.clone())
     }
 
-    pub(crate) fn stray_line(&self) -> Option<Arc<str>> {
-        self.lock().stray_line.clone()
+    /// Adds what is known of a server that does not answer in time.
+    pub(crate) fn overdue(&self, error: Error) -> Error {
+        let error = error.stray(self.lock().stray_line.clone());
+        match self.transport() {
+            Ok(transport) => transport.overdue(error),
+            Err(_) => error,
+        }
     }
 
     /// There is a client now, for listeners to call.
@@ -545,6 +588,13 @@ impl Inbox for Router {
                 self.ended(Some(id), error.hint("Raise `Limits::message`, or ask for less"));
             }
             None => log::warn!("{}: dropped a message of {bytes} bytes", self.server),
+        }
+    }
+
+    fn ready(&self, id: u64) {
+        let entry = self.lock().requests.remove(&id);
+        if let Some(entry) = entry {
+            entry.sender.send(Delivery::Ready(id));
         }
     }
 

@@ -15,6 +15,7 @@ mod turns;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
@@ -42,8 +43,24 @@ pub(crate) trait Transport: Send + Sync {
     /// looks.
     fn wake(&self) {}
 
+    /// The handshake of a legacy server has agreed on a version, of which `initialized` tells the
+    /// server. Returns whether that is all; if not, a delivery for `id` follows.
+    fn agreed(
+        &self,
+        _id: u64,
+        _version: ProtocolVersion,
+        initialized: Outgoing<'_>,
+    ) -> Result<bool> {
+        self.post(initialized).map(|()| true)
+    }
+
     /// The caller has left its request: says what became of the request and what is owed.
     fn abandon(&self, id: u64) -> Abandoned;
+
+    /// Adds what is known of a server that does not answer in time.
+    fn overdue(&self, error: Error) -> Error {
+        error
+    }
 
     /// What can be asked about the connection.
     fn facts(&self) -> Facts;
@@ -64,9 +81,27 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) name: Option<&'a str>,
     /// The revision the message is written in, once one is agreed on or assumed.
     pub(crate) version: Option<ProtocolVersion>,
+    /// Headers that say what is in the arguments already: names and values as they are sent.
+    pub(crate) mirror: &'a [(String, String)],
     /// The caller waits for the reply right away: its thread may carry the exchange.
     pub(crate) waits: bool,
     pub(crate) until: Deadline,
+}
+
+impl<'a> Outgoing<'a> {
+    /// A message that no caller waits for.
+    pub(crate) fn aside(json: Vec<u8>, method: &'a str) -> Self {
+        Self {
+            json,
+            id: None,
+            method,
+            name: None,
+            version: None,
+            mirror: &[],
+            waits: false,
+            until: Deadline::after(Duration::ZERO),
+        }
+    }
 }
 
 /// What became of a request whose caller left.
@@ -85,8 +120,11 @@ pub(crate) enum Abandoned {
 pub(crate) struct Facts {
     /// The server has written something, whatever it was.
     pub(crate) has_spoken: bool,
-    /// Only the modern era can be spoken over this transport.
-    pub(crate) modern_only: bool,
+    /// Every request is answered or fails by itself: silence says nothing of the server's era, nor
+    /// does a connection that ends.
+    pub(crate) answers_or_fails: bool,
+    /// What a message says has to be said in headers too.
+    pub(crate) mirrors: bool,
 }
 
 /// How a connection ended, as reported by [`Client::close`](crate::Client::close).
@@ -114,6 +152,9 @@ pub(crate) trait Inbox: Send + Sync {
     /// A message of so many bytes, too long to be kept, which answers this request, if any.
     fn too_long(&self, answers: Option<u64>, bytes: u64);
 
+    /// What was agreed for this id has been done.
+    fn ready(&self, id: u64);
+
     /// The exchange of one request (`Some`) or the whole connection (`None`) has ended.
     fn ended(&self, scope: Option<u64>, why: Error);
 }
@@ -125,6 +166,8 @@ pub(crate) enum Delivery {
     Reply(u64, Message),
     /// A notification that belongs to the call.
     Notice(Notice),
+    /// What was agreed has been done.
+    Ready(u64),
     /// The request will not be answered.
     Failed(u64, Error),
 }

@@ -3,6 +3,7 @@
 //! Three threads serve the three pipes. They end because the pipes do.
 
 use std::io;
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,6 +35,7 @@ struct Stdio {
     outbox: Arc<Outbox>,
     turns: Arc<Turns<Reader>>,
     has_spoken: Arc<AtomicBool>,
+    account: Arc<Account>,
     threads: Threads,
     timeouts: Timeouts,
 }
@@ -81,27 +83,22 @@ impl Stdio {
             has_written: false,
             answered: Vec::new(),
         };
+        let command = line.to_string();
+        let account = Arc::new(Account { command, tail: StderrTail::new(limits.stderr_tail) });
         let transport = Arc::new(Self {
             process,
             interrupt: Mutex::new(Some(interrupt)),
             outbox: Arc::new(outbox),
             turns: Arc::new(Turns::new(reader, is_fast)),
             has_spoken,
+            account: account.clone(),
             threads: Threads::default(),
             timeouts: timeouts.clone(),
         });
-        let tail = Arc::new(StderrTail::new(limits.stderr_tail));
         let started = transport
-            .start_writer(stdin, inbox.clone(), line.to_string(), tail.clone())
-            .and_then(|()| transport.start_stderr(line, stderr, tail.clone()))
-            .and_then(|drained| {
-                transport.start_reader(Epilogue {
-                    command: line.to_string(),
-                    drained,
-                    tail,
-                    withheld,
-                })
-            });
+            .start_writer(stdin, inbox.clone())
+            .and_then(|()| transport.start_stderr(line, stderr))
+            .and_then(|drained| transport.start_reader(Epilogue { account, drained, withheld }));
         if let Err(error) = started {
             transport.close(Deadline::after(Duration::ZERO));
             return Err(Error::new(ErrorKind::Unreachable, format!("no thread for it: {error}")));
@@ -113,33 +110,23 @@ impl Stdio {
         self.interrupt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start_writer(
-        &self,
-        stdin: Arc<PipeWriter>,
-        inbox: Arc<dyn Inbox>,
-        command: String,
-        tail: Arc<StderrTail>,
-    ) -> io::Result<()> {
+    fn start_writer(&self, stdin: Arc<PipeWriter>, inbox: Arc<dyn Inbox>) -> io::Result<()> {
         let (process, outbox) = (self.process.clone(), self.outbox.clone());
+        let account = self.account.clone();
         self.threads.spawn("umcp-writer", move || {
             let is_whole = lines::write(&outbox, |batch| stdin.write_all(batch));
             // A server that has ended no longer reads either: whoever reads from it says more.
             if !is_whole && !process.wait(Deadline::after(LAST_WORDS)) {
                 let text = "the server closed its stdin but still runs";
                 let error = Error::new(ErrorKind::Disconnected, text).hint(OPEN_ANOTHER);
-                inbox.ended(None, error.exit(&command, None, &tail.text()));
+                inbox.ended(None, account.of(error, None));
             }
         })?;
         Ok(())
     }
 
     /// What is returned disconnects at the end of stderr.
-    fn start_stderr(
-        &self,
-        line: &CommandLine,
-        stderr: PipeReader,
-        tail: Arc<StderrTail>,
-    ) -> io::Result<Receiver<()>> {
+    fn start_stderr(&self, line: &CommandLine, stderr: PipeReader) -> io::Result<Receiver<()>> {
         let mut lines = None;
         if line.stderr.is_used() {
             let (writer, reader) = line_queue();
@@ -148,10 +135,10 @@ impl Stdio {
             lines = Some(writer);
         }
         let (draining, drained) = crossbeam_channel::bounded(0);
-        let (spoken, name) = (self.has_spoken.clone(), line.name());
+        let (spoken, account, name) = (self.has_spoken.clone(), self.account.clone(), line.name());
         self.threads.spawn("umcp-stderr", move || {
             let _draining = draining;
-            tail.drain(stderr, &name, lines, || spoken.store(true, Ordering::Relaxed));
+            account.tail.drain(stderr, &name, lines, || spoken.store(true, Ordering::Relaxed));
         })?;
         Ok(drained)
     }
@@ -246,11 +233,27 @@ impl Source for Reader {
     }
 }
 
+/// What can be said of a server whenever something has gone wrong.
+struct Account {
+    command: String,
+    tail: StderrTail,
+}
+
+impl Account {
+    /// The server has written nothing to stderr.
+    fn is_quiet(&self) -> bool {
+        self.tail.text().trim().is_empty()
+    }
+
+    fn of(&self, error: Error, status: Option<ExitStatus>) -> Error {
+        error.exit(&self.command, status, &self.tail.text())
+    }
+}
+
 /// What is needed to say why a server has ended.
 struct Epilogue {
-    command: String,
+    account: Arc<Account>,
     drained: Receiver<()>,
-    tail: Arc<StderrTail>,
     withheld: Vec<String>,
 }
 
@@ -261,15 +264,14 @@ impl Epilogue {
         if why.is_none() && process.wait(until) {
             let _ = self.drained.recv_deadline(until.instant());
         }
-        let tail = self.tail.text();
         let error = why.map_or_else(|| ended(process), lines::could_not_read);
         // A server that says why it ends needs no guesses.
-        let error = match process.has_ended() && tail.trim().is_empty() {
+        let error = match process.has_ended() && self.account.is_quiet() {
             true if reader.has_written => error.hint(BY_HAND),
             true => error.hint(perhaps_withheld(&self.withheld)),
             false => error,
         };
-        error.exit(&self.command, process.status(), &tail)
+        self.account.of(error, process.status())
     }
 }
 
@@ -323,8 +325,19 @@ impl Transport for Stdio {
         self.outbox.abandon(id)
     }
 
+    fn overdue(&self, error: Error) -> Error {
+        match self.account.is_quiet() {
+            true => error,
+            false => self.account.of(error, None),
+        }
+    }
+
     fn facts(&self) -> Facts {
-        Facts { has_spoken: self.has_spoken.load(Ordering::Relaxed), modern_only: false }
+        Facts {
+            has_spoken: self.has_spoken.load(Ordering::Relaxed),
+            answers_or_fails: false,
+            mirrors: false,
+        }
     }
 
     /// STDIO-11: end of stdin, then SIGTERM, then SIGKILL, each after a grace.

@@ -119,7 +119,11 @@ impl Transport for Stream {
     }
 
     fn facts(&self) -> Facts {
-        Facts { has_spoken: self.has_spoken.load(Ordering::Relaxed), modern_only: false }
+        Facts {
+            has_spoken: self.has_spoken.load(Ordering::Relaxed),
+            answers_or_fails: false,
+            mirrors: false,
+        }
     }
 
     fn close(&self, until: Deadline) -> CloseReport {

@@ -1,7 +1,7 @@
 //! Servers at a URL, on the loopback.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::process::Command;
 use std::thread;
 
@@ -13,19 +13,28 @@ use crate::server::{Era, Server};
 /// Serves every request with the status and the body that `answer` makes of its body. Returns the
 /// URL. The threads end with the test.
 fn serve(answer: impl Fn(&[u8]) -> (u16, String) + Clone + Send + 'static) -> String {
+    serve_heads(move |_, body| answer(body))
+}
+
+/// The same for answers that depend on the head of the request, too.
+fn serve_heads(answer: impl Fn(&str, &[u8]) -> (u16, String) + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let answer = answer.clone();
-            thread::spawn(move || exchange(&stream, answer));
+            thread::spawn(move || exchange(stream, answer));
         }
     });
     url
 }
 
-fn exchange(mut stream: &TcpStream, answer: impl Fn(&[u8]) -> (u16, String)) -> Option<()> {
+fn exchange(
+    stream: impl Read + Write,
+    answer: impl Fn(&str, &[u8]) -> (u16, String),
+) -> Option<()> {
     let mut reader = BufReader::new(stream);
+    let mut head = String::new();
     let mut length = 0;
     loop {
         let mut line = String::new();
@@ -35,18 +44,20 @@ fn exchange(mut stream: &TcpStream, answer: impl Fn(&[u8]) -> (u16, String)) -> 
             _ if line.trim_end().is_empty() => break,
             _ => {}
         }
+        head += &line;
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    let (status, body) = answer(&body);
+    let (status, body) = answer(&head, &body);
     let size = body.len();
     let kind = if body.starts_with("data:") { "text/event-stream" } else { "application/json" };
     write!(
-        stream,
+        reader.get_mut(),
         "HTTP/1.1 {status} Status\r\nContent-Type: {kind}\r\n\
          Content-Length: {size}\r\nConnection: close\r\n\r\n{body}"
     )
-    .ok()
+    .ok()?;
+    reader.get_mut().flush().ok()
 }
 
 /// The example server behind HTTP.
@@ -175,4 +186,103 @@ fn one_server_at_a_time() {
     let mut command = at("http://127.0.0.1:9/mcp", "info");
     let ended = run(command.arg("--").arg(example_server())).expect(1);
     assert_eq!(ended.stderr, "umcp: a URL and a command are two servers: give one\n");
+}
+
+const SECRET: &str = "hunter2-of-the-command";
+
+/// Answers whoever brings these headers.
+fn guarded(headers: &'static [&str]) -> String {
+    serve_heads(|head, body| match headers.iter().all(|header| head.contains(header)) {
+        true => (200, answer(&serde_json::from_slice(body).unwrap())),
+        false => (401, String::new()),
+    })
+}
+
+#[test]
+fn headers_and_a_token_are_sent() {
+    let url = guarded(&["x-tenant: blue\r\n", "authorization: Bearer hunter2-of-the-command\r\n"]);
+    let with = |words: &[&str]| {
+        let mut command = at(&url, "call add a=2 b=3 -vv");
+        command.args(words).env("TOKEN", format!("{SECRET}\n"));
+        command
+    };
+    for words in [
+        &["--header", "X-Tenant: blue", "--bearer-env", "TOKEN"][..],
+        &["--header=X-Tenant:blue", "--header", "Authorization: Bearer hunter2-of-the-command"],
+    ] {
+        let ended = run(&mut with(words)).expect(0);
+        assert_eq!(ended.text(), "5\n");
+        assert!(!ended.stderr.contains(SECRET), "{ended:?}");
+    }
+    let ended = run(&mut with(&["--bearer-env", "TOKEN"])).expect(3);
+    assert!(!ended.stderr.contains(SECRET), "{ended:?}");
+}
+
+#[test]
+fn what_cannot_be_sent_is_1_and_is_not_shown() {
+    let here = "http://127.0.0.1:9/mcp";
+    let away = "http://192.0.2.1/mcp";
+    for (url, words, expected) in [
+        (here, &["--header", SECRET][..], "`--header` takes a name and a value: 'Name: value'"),
+        (
+            here,
+            &["--header", "Mcp-Name: hunter2-of-the-command"],
+            "`mcp-name` is set by umcp itself",
+        ),
+        (here, &["--header", "hunter2-of-the-command x: y"], "its name is no name of a header"),
+        (here, &["--bearer-env", "NO_TOKEN"], "there is no variable `NO_TOKEN`"),
+        (here, &["--bearer-env", "BAD_TOKEN"], "--bearer-env: it has characters that no token has"),
+        (here, &["--ca", "/no/such/file"], "`--ca`: file `/no/such/file`: "),
+        (here, &["--key", "/no/such/file"], "give `--cert` too"),
+        (away, &["--bearer-env", "TOKEN"], "the bearer token would cross the network unencrypted"),
+        (away, &["--header", "X-Key: hunter2-of-the-command"], "or insist with --allow-plain-http"),
+    ] {
+        let mut command = at(url, "info");
+        command.args(words).env("TOKEN", SECRET).env("BAD_TOKEN", format!("{SECRET} x"));
+        let ended = run(&mut command).expect(1);
+        assert!(ended.stderr.contains(expected), "{ended:?}");
+        assert!(ended.stdout.is_empty() && !ended.stderr.contains(SECRET), "{ended:?}");
+    }
+    let mut command = umcp(["info", "--header", "X-Key: hunter2-of-the-command", "--"]);
+    let ended = run(command.arg(example_server())).expect(1);
+    assert!(ended.stderr.ends_with(": --header is for servers that are URLs\n"), "{ended:?}");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn certificates_are_files() {
+    use crate::command::file;
+    use crate::tls_server::{Authority, accept, config};
+
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let config = config(&authority.certify("127.0.0.1"), Some(&clients));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/mcp", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let config = config.clone();
+            thread::spawn(move || {
+                let answer =
+                    |_: &str, body: &[u8]| (200, answer(&serde_json::from_slice(body).unwrap()));
+                exchange(accept(&config, stream)?, answer)
+            });
+        }
+    });
+    let me = clients.certify("me");
+    let ca = file("ca.pem", authority.pem().as_bytes());
+    let certificate = file("certificate.pem", me.pem().as_bytes());
+    let key = file("key.pem", me.key_pem().as_bytes());
+    let both = file("both.pem", (me.key_pem() + &me.pem()).as_bytes());
+    let with = |words: &[&str]| run(at(&url, "call add a=2 b=3").args(words));
+    for words in [&["--cert", &certificate, "--key", &key][..], &["--cert", &both]] {
+        assert_eq!(with(&[words, &["--ca", &ca]].concat()).expect(0).text(), "5\n");
+    }
+    let ended = with(&["--cert", &both]).expect(4);
+    assert!(ended.stderr.contains("give the authority's own to --ca"), "{ended:?}");
+    let ended = with(&["--ca", &ca]).expect(3);
+    assert!(ended.stderr.contains("Give one to --cert"), "{ended:?}");
+    let ended = with(&["--ca", &ca, "--cert", &certificate]).expect(1);
+    assert!(ended.stderr.contains("--cert: there is no private key in it"), "{ended:?}");
+    let ended = with(&["--ca", &key]).expect(1);
+    assert!(ended.stderr.contains("--ca: there is no certificate in it"), "{ended:?}");
 }

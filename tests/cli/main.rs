@@ -25,3 +25,7 @@ mod watch;
 /// The server of the examples, to put behind HTTP.
 #[path = "../../examples/support/server.rs"]
 mod server;
+
+#[cfg(feature = "tls")]
+#[path = "../tls/server.rs"]
+mod tls_server;

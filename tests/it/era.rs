@@ -584,6 +584,43 @@ fn reply_to(request: &Value, result: Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": request["id"], "result": result })
 }
 
+// ERA-43
+#[test]
+fn a_server_that_settles_on_the_era_of_its_last_message_is_followed() {
+    soon(|| {
+        // What it answers to the ping that it found behind the probe, and to `initialize`.
+        let cases = [
+            (Some(true), true, Era::Legacy),
+            (Some(true), false, Era::Modern),
+            (Some(false), true, Era::Modern),
+            (None, true, Era::Modern),
+        ];
+        at_once(cases, |(pong, initializes, era)| {
+            let (server, log) = server(move |wire| {
+                let (probe, ping) = (wire.receive()?, wire.receive()?);
+                wire.reply(&probe, discovered(&[MODERN]));
+                match pong {
+                    Some(true) => wire.reply(&ping, json!({})),
+                    Some(false) => wire.reply_error(&ping, -32602, "not in this era", None),
+                    None => {}
+                }
+                match initializes {
+                    true => wire.serve(wire.open(ProtocolVersion::V2025_11_25)),
+                    false => {
+                        let initialize = wire.receive()?;
+                        wire.reply_error(&initialize, -32601, "no such method", None);
+                        wire.serve(wire.receive())
+                    }
+                }
+            });
+            let (version, received) = opened(server, &log);
+            assert_eq!(version.unwrap().era(), era);
+            let asks = methods(&received).contains(&"initialize");
+            assert_eq!(asks, pong == Some(true), "{pong:?}");
+        });
+    });
+}
+
 // ERA-15, ERA-20: a server that is alive but will not answer need not be waited for. One that
 // answers out of order is given a moment.
 #[test]
@@ -1638,7 +1675,7 @@ fn processes_are_opened_as_they_are_remembered() {
 // ERA-39, ERA-41: an endpoint is remembered by its URL, and nothing may be skipped on the way to it.
 #[cfg(feature = "http")]
 #[test]
-fn an_endpoint_that_is_remembered_is_asked_all_the_same() {
+fn an_endpoint_is_opened_as_it_is_remembered() {
     use std::io::Read;
     use std::net::TcpListener;
 
@@ -1666,17 +1703,18 @@ fn an_endpoint_that_is_remembered_is_asked_all_the_same() {
                 stream.write_all((head.to_owned() + &length + &reply).as_bytes()).unwrap();
             }
         });
-        for (remembered, changes) in [
-            (None, &[Some(Era::Modern)][..]),
-            (Some(Era::Modern), &[]),
-            (Some(Era::Legacy), &[Some(Era::Modern)]),
+        for (remembered, changes, asks) in [
+            (None, &[Some(Era::Modern)][..], &["server/discover"][..]),
+            (Some(Era::Modern), &[], &["server/discover"]),
+            // What it answers to `initialize` is no handshake.
+            (Some(Era::Legacy), &[Some(Era::Modern)], &["initialize", "server/discover"]),
         ] {
             let memory = Arc::new(Remembered::default());
             *memory.era.lock().unwrap() = remembered;
             let builder = Client::builder().era_memory(Named(memory.clone()));
             let client = builder.open(Server::url(&url)).unwrap();
             assert_eq!(client.protocol_version(), ProtocolVersion::V2026_07_28);
-            assert_eq!(methods.try_iter().collect::<Vec<_>>(), ["server/discover"]);
+            assert_eq!(methods.try_iter().collect::<Vec<_>>(), asks);
             assert_eq!(*memory.changes.lock().unwrap(), changes);
         }
     });

@@ -213,12 +213,28 @@ fn a_flood_of_log_messages_fails_nothing_and_is_cut() {
     });
 }
 
-/// What this program logs, for the one test that looks for something in it.
+/// What this program logs, for tests that look for something in it.
 struct Spy;
 
 const SECRET: &str = "hunter2-of-the-log";
 static HEARD: AtomicBool = AtomicBool::new(false);
 static LEAKS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Listens to what this program logs from now on.
+pub fn spy() {
+    static SPY: Once = Once::new();
+    SPY.call_once(|| {
+        log::set_logger(&Spy).unwrap();
+        log::set_max_level(log::LevelFilter::Debug);
+    });
+}
+
+/// The warnings so far that begin so.
+pub fn warnings(beginning: &str) -> Vec<String> {
+    let warnings = WARNINGS.lock().unwrap();
+    warnings.iter().filter(|text| text.starts_with(beginning)).cloned().collect()
+}
 
 impl log::Log for Spy {
     fn enabled(&self, _: &log::Metadata<'_>) -> bool {
@@ -227,6 +243,9 @@ impl log::Log for Spy {
 
     fn log(&self, record: &log::Record<'_>) {
         let text = record.args().to_string();
+        if record.level() == log::Level::Warn {
+            WARNINGS.lock().unwrap().push(text.clone());
+        }
         if text.contains(SECRET) {
             LEAKS.lock().unwrap().push(text);
         } else if text.contains("spied-on") {
@@ -240,11 +259,7 @@ impl log::Log for Spy {
 // LOG-7: what a server logs may be a secret, and is not copied into this program's own log.
 #[test]
 fn the_contents_of_log_messages_are_not_logged() {
-    static SPY: Once = Once::new();
-    SPY.call_once(|| {
-        log::set_logger(&Spy).unwrap();
-        log::set_max_level(log::LevelFilter::Debug);
-    });
+    spy();
     soon(|| {
         for era in ERAS {
             let good = json!({ "level": "info", "logger": "x", "data": { "password": SECRET } });

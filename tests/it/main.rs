@@ -13,18 +13,40 @@
 mod alone;
 mod calls;
 mod common;
+#[cfg(feature = "http")]
+mod credentials;
 mod era;
 mod errors;
+mod example_http;
 mod faults;
 mod hostile;
 mod house;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "http")]
+mod http_era;
+#[cfg(feature = "http")]
+mod http_legacy;
+#[cfg(feature = "http")]
+mod http_peer;
+#[cfg(feature = "http")]
+mod http_sse;
 #[cfg(unix)]
 mod killed;
 mod logging;
 mod meta;
 mod methods;
+#[cfg(feature = "http")]
+mod mirrored;
 mod rpc;
 mod spec;
 mod stdio;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "tls")]
+#[path = "../tls/server.rs"]
+mod tls_server;
+
+/// What the examples share: their server, to put behind HTTP.
+#[path = "../../examples/support/mod.rs"]
+mod support;

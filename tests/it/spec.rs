@@ -22,10 +22,24 @@ const REQUIRED: &[&str] = &[
     "STDIO-10", "STDIO-11", "STDIO-12", "STDIO-14", "STDIO-15", "STDIO-16", "STDIO-17",
     "STDIO-19", "STDIO-20", "STDIO-22", "STDIO-23", "STDIO-24", "STDIO-25", "STDIO-26",
     "STDIO-27", "STDIO-28", "STDIO-30",
+    // Headers of Streamable HTTP
+    "HDR-1", "HDR-2", "HDR-3", "HDR-4", "HDR-6", "HDR-7", "HDR-11", "XHDR-1", "XHDR-2", "XHDR-3",
+    "XHDR-4", "XHDR-5", "XHDR-6", "XHDR-7", "XHDR-8", "XHDR-9", "XHDR-10", "XHDR-11", "XHDR-15", "XHDR-16",
+    "XHDR-17", "XHDR-18", "XHDR-20", "XHDR-21", "XHDR-22", "XHDR-24", "XHDR-26", "XHDR-27",
     // Streamable HTTP
     "HTTP-1", "HTTP-2", "HTTP-3", "HTTP-4", "HTTP-5", "HTTP-6", "HTTP-7", "HTTP-8", "HTTP-9",
     "HTTP-10", "HTTP-11", "HTTP-13", "HTTP-14", "HTTP-15", "HTTP-16", "HTTP-17", "HTTP-19",
-    "HTTP-20", "HTTP-22",
+    "HTTP-20", "HTTP-21", "HTTP-22",
+    // Finding out over HTTP
+    "ERA-24", "ERA-25", "ERA-26", "ERA-27", "ERA-28", "ERA-29", "ERA-30", "ERA-31", "ERA-32",
+    "ERA-33", "ERA-34", "ERA-35", "ERA-36", "ERA-37", "ERA-38",
+    // Streamable HTTP of the legacy era
+    "HDR-12", "LHTTP-1", "LHTTP-2", "LHTTP-3", "LHTTP-4", "LHTTP-5", "LHTTP-6", "LHTTP-7",
+    "LHTTP-8", "LHTTP-9", "LHTTP-11", "LHTTP-12", "LHTTP-13", "LHTTP-15", "LHTTP-16", "LHTTP-17",
+    "LHTTP-18", "LHTTP-19", "LHTTP-20", "LHTTP-21", "LHTTP-22", "LHTTP-23", "LHTTP-24",
+    "LHTTP-25", "LHTTP-26", "LHTTP-27", "LHTTP-28", "LHTTP-29", "LHTTP-30",
+    // HTTP+SSE
+    "SSE-1", "SSE-2", "SSE-3", "SSE-4", "SSE-5", "SSE-6", "SSE-7", "SSE-8",
     // Methods
     "METH-1", "METH-4", "METH-5", "METH-7", "TOOL-1", "PROM-2", "COMP-4",
     // Cancellation and progress

@@ -592,6 +592,29 @@ mod unix {
         });
     }
 
+    #[test]
+    fn a_server_that_hangs_is_quoted_when_a_clock_runs_out() {
+        soon(|| {
+            let folder = Folder::new();
+            let hangs = Lifeline::new(&folder, "hangs");
+            // Who opens it has written before.
+            let text = r#"echo 'waiting for a login' >&2; exec sleep 1000 3>"$1/hangs""#;
+            let timeouts = Timeouts::default().connect(SHORT * 10);
+            let server = script(text, &folder.0).era(Era::Legacy).timeouts(timeouts);
+            let error = Client::open(server).unwrap_err();
+            assert!(error.is_timeout(), "{error}");
+            assert_eq!(error.stderr_tail(), Some("waiting for a login\n"));
+            assert!(error.to_string().contains("its command: "), "{error}");
+            hangs.wait_for_cut();
+            let text = r#"echo 'working on it' >&2; exec "$0" --serve modern"#;
+            let client = Client::open(script(text, &folder.0)).unwrap();
+            let slow = client.tool("countdown").arg("steps", 9).arg("delay", 9).timeout(SHORT);
+            let error = slow.call().unwrap_err();
+            assert!(error.is_timeout(), "{error}");
+            assert_eq!(error.stderr_tail(), Some("working on it\n"));
+        });
+    }
+
     // STDIO-6, STDIO-13, STDIO-14
     #[test]
     fn a_server_that_ends_fails_what_waits_and_says_why() {

@@ -11,6 +11,8 @@ use clap_complete::Shell;
 use umcp::{Era, LoggingLevel, ProtocolVersion, Server, Timeouts};
 
 use crate::failure::Failure;
+#[cfg(feature = "http")]
+use crate::http::Http;
 
 const AFTER_HELP: &str = "\
 The server is everything after `--`, or `--url`:
@@ -76,6 +78,9 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
     #[command(flatten)]
     pub(crate) options: Options,
+    #[cfg(feature = "http")]
+    #[command(flatten)]
+    http: Http,
 }
 
 #[derive(Subcommand)]
@@ -310,6 +315,10 @@ impl Cli {
                 return Err(Failure::usage(text));
             }
         };
+        #[cfg(feature = "http")]
+        {
+            server = self.http.set(server)?;
+        }
         if let Some(timeout) = *timeout {
             server = server.timeouts(timeouts(timeout));
         }

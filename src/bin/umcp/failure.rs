@@ -88,6 +88,11 @@ const TRANSLATIONS: &[(&str, &str)] = &[
     ("`inherit_env`", "--inherit-env"),
     ("`env`", "--env"),
     ("`cwd`", "--cwd"),
+    ("`header`", "--header"),
+    ("`bearer_token`", "--bearer-env"),
+    ("`allow_plain_http_credentials`", "--allow-plain-http-credentials"),
+    ("`ca_certificates`", "--ca"),
+    ("`client_certificate`", "--cert"),
     // There are no options for these.
     (". Raise `Limits::message`, or ask for less", ". Ask for less"),
     (". Raise `Limits::nesting`, or ask for less", ". Ask for less"),

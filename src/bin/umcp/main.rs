@@ -7,6 +7,8 @@ mod arguments;
 mod cli;
 mod eras;
 mod failure;
+#[cfg(feature = "http")]
+mod http;
 mod interrupt;
 mod meanwhile;
 mod output;

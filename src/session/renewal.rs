@@ -1,0 +1,108 @@
+//! A session that the server has ended is begun again, once for all who notice.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::deadline::{Clocks, Deadline};
+use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::{ClientRequest, Era, SetLevelParams};
+use crate::session::handshake::Attempt;
+use crate::session::{CancelToken, Session};
+use crate::transport::{Delivery, Inbox, Slot};
+
+#[derive(Default)]
+pub(super) struct Renewal(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// How many sessions have been begun anew.
+    generation: u64,
+    is_under_way: bool,
+    /// Who waits for the one that is under way.
+    waiting: Vec<u64>,
+}
+
+impl Renewal {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Also if it fails or panics, nobody waits for it any longer.
+struct UnderWay<'s>(&'s Session);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.renewal.lock();
+        state.is_under_way = false;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(|id| self.0.router.ready(id));
+    }
+}
+
+impl Session {
+    /// Which session this is, of those that the connection has had.
+    pub(super) fn generation(&self) -> u64 {
+        self.renewal.lock().generation
+    }
+
+    /// Begins another session, unless somebody has since that generation. Blocks until the clocks'
+    /// end at most.
+    pub(super) fn renew(
+        &self,
+        since: u64,
+        slot: &Slot,
+        clocks: &Clocks,
+        cancel: Option<&CancelToken>,
+    ) -> Result<()> {
+        loop {
+            let mut state = self.renewal.lock();
+            if state.generation != since {
+                return Ok(());
+            }
+            if !state.is_under_way {
+                state.is_under_way = true;
+                drop(state);
+                return self.begin_anew(clocks, cancel);
+            }
+            // Nothing but the one that is under way answers this.
+            let expected = self.router.expect(slot, cancel)?;
+            state.waiting.push(expected.id);
+            drop(state);
+            self.wait_for_renewal(expected.id, slot, clocks.next().0)?;
+        }
+    }
+
+    fn wait_for_renewal(&self, id: u64, slot: &Slot, until: Deadline) -> Result<()> {
+        loop {
+            match slot.receive(until) {
+                Some(Delivery::Ready(of)) if of == id => return Ok(()),
+                Some(Delivery::Failed(of, error)) if of == id => return Err(error),
+                Some(_) => {}
+                None => {
+                    self.router.withdraw(id, "");
+                    let text = "no other session with the server began in time";
+                    let error = Error::new(ErrorKind::Timeout, text);
+                    return Err(error.hint("Raise `timeout`, or open a new client"));
+                }
+            }
+        }
+    }
+
+    fn begin_anew(&self, clocks: &Clocks, cancel: Option<&CancelToken>) -> Result<()> {
+        let _under_way = UnderWay(self);
+        log::debug!("{}: begins another session", self.server());
+        let left = clocks.next().0.remaining();
+        let clocks = Clocks::start(self.opening.timeouts.connect.min(left), left);
+        let mut attempt = Attempt::over(self.router.clone(), &self.opening, clocks, cancel);
+        attempt.begin(Era::Legacy)?;
+        if let Some(level) = self.log_level() {
+            let told = attempt.ask(&ClientRequest::SetLevel(SetLevelParams::new(level)));
+            if let Err(error) = told {
+                log::debug!("{}: the log level was lost: {error}", self.server());
+            }
+        }
+        self.renewal.lock().generation += 1;
+        Ok(())
+    }
+}
