@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 use std::{env, fs};
 
+use crate::http::Listening;
 use crate::{Directory, everything, filesystem, node, old_python, python, time};
 
 const EXAMPLES: [&str; 5] =
@@ -10,7 +11,11 @@ const EXAMPLES: [&str; 5] =
 
 fn umcp(arguments: &[&str], command: &[String]) -> Output {
     let mut umcp = Command::new(env!("CARGO_BIN_EXE_umcp"));
-    umcp.env("UMCP_CACHE_DIR", "").args(arguments).arg("--").args(command).output().unwrap()
+    umcp.env("UMCP_CACHE_DIR", "").args(arguments);
+    if !command.is_empty() {
+        umcp.arg("--").args(command);
+    }
+    umcp.output().unwrap()
 }
 
 fn stdout_of(arguments: &[&str], command: &[String]) -> String {
@@ -47,6 +52,24 @@ fn the_command_works_on_all() {
         assert_eq!(stdout_of(&["read", "memo://square/9"], &command), "81");
         let prompt = stdout_of(&["prompt", "greeting", "name=Bo"], &command);
         assert!(prompt.contains("Please greet Bo."), "{prompt}");
+    }
+}
+
+#[test]
+fn the_command_works_on_urls() {
+    for (listening, tool, answer) in [
+        (Listening::everything("streamableHttp"), "get-sum", "The sum of 2 and 3 is 5."),
+        (Listening::everything("sse"), "get-sum", "The sum of 2 and 3 is 5."),
+        (Listening::node("http"), "add", "5"),
+        (Listening::python("http"), "add", "5"),
+    ] {
+        let url = listening.url();
+        assert_eq!(stdout_of(&["call", tool, "a=2", "b=3", "--url", &url], &[]), answer);
+        for verb in ["info", "tools", "resources", "templates", "prompts", "ping"] {
+            stdout_of(&[verb, "--json", "--url", &url], &[]);
+        }
+        let output = umcp(&["call", "no-such-tool", "--url", &url], &[]);
+        assert_eq!(output.status.code(), Some(5), "{output:?}");
     }
 }
 

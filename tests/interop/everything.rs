@@ -10,6 +10,12 @@ use crate::{ends_by_itself, everything, names, server};
 #[test]
 fn everything_is_legacy_and_works() {
     let client = Client::open(server(&everything())).unwrap();
+    everything_works(&client);
+    ends_by_itself(&client);
+}
+
+/// Over whatever the client has been opened.
+pub(crate) fn everything_works(client: &Client) {
     assert_eq!(client.protocol_version().era(), Era::Legacy);
     assert_eq!(client.server_info().unwrap().name, "mcp-servers/everything");
     assert!(client.instructions().unwrap().contains("Everything"));
@@ -64,5 +70,4 @@ fn everything_is_legacy_and_works() {
 
     let failed = client.call_tool("nope", json!({})).unwrap();
     assert_eq!(failed.into_result().unwrap_err().kind(), ErrorKind::Tool);
-    ends_by_itself(&client);
 }

@@ -16,16 +16,19 @@
 mod command;
 mod everything;
 mod filesystem;
+mod http;
 mod node;
 mod old_python;
 mod python;
 #[cfg(target_os = "linux")]
 mod runner;
+mod tls;
 
 use std::path::{Path, PathBuf};
-use std::{env, fs, process};
+use std::sync::mpsc;
+use std::{env, fs, process, thread};
 
-use umcp::{Client, Server};
+use umcp::{CallToolResult, CancelToken, Client, ErrorKind, Request, Server, json};
 
 fn installed(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".interop").join(path);
@@ -81,6 +84,26 @@ fn ends_by_itself(client: &Client) {
     let report = client.close();
     assert!(!report.forced && !report.left_behind, "{report:?}");
     assert!(report.exit_status.is_some_and(|status| status.success()), "{report:?}");
+}
+
+/// Cancels a call from another thread, as soon as the server has shown that it is at work.
+fn is_cancelled_meanwhile(call: Request<'_, CallToolResult>) {
+    let token = CancelToken::new();
+    let cancel = token.clone();
+    let (begun, begins) = mpsc::channel();
+    let canceller = thread::spawn(move || {
+        begins.recv().unwrap();
+        cancel.cancel();
+    });
+    let call = call.cancel_token(&token).on_progress(move |_| _ = begun.send(()));
+    assert_eq!(call.call().unwrap_err().kind(), ErrorKind::Cancelled);
+    canceller.join().unwrap();
+}
+
+/// Cancels a call of one of our servers, and sees that the server does, too.
+fn sees_a_cancellation(client: &Client) {
+    is_cancelled_meanwhile(client.tool("wait"));
+    assert_eq!(client.call_tool("waited", json!({})).unwrap().text(), "cancelled");
 }
 
 /// A directory of a test's own.

@@ -1,7 +1,15 @@
-"""A server on the `mcp` package, with a little of everything that umcp is tested against."""
+"""A server on the `mcp` package, with a little of everything that umcp is tested against.
 
+Its arguments are what it serves: stdio, or `http` or `sse` at $PORT, and for `https://` the files
+with its certificate and its key.
+"""
+
+import asyncio
+import os
+import socket
 import sys
 
+import anyio
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context, Image
 from mcp_types import Completion, PromptReference
@@ -37,8 +45,37 @@ def fail() -> str:
 async def count(steps: int, ctx: Context) -> str:
     """Counts, and tells of every step."""
     for step in range(1, steps + 1):
+        await ctx.info(f"step {step}")
         await ctx.report_progress(step, steps, f"step {step}")
     return f"counted to {steps}"
+
+
+# For each `wait` that is cancelled there is one `waited`.
+cancelled = anyio.Semaphore(0)
+
+
+@server.tool()
+async def wait(ctx: Context) -> str:
+    """Tells that it has begun, and waits until it is cancelled."""
+    await ctx.report_progress(1)
+    try:
+        await anyio.sleep_forever()
+    finally:
+        cancelled.release()
+
+
+@server.tool()
+async def waited() -> str:
+    """Waits until a `wait` is cancelled."""
+    await cancelled.acquire()
+    return "cancelled"
+
+
+@server.tool()
+async def grow(ctx: Context) -> str:
+    """Says that there are other tools."""
+    await ctx.session.send_tool_list_changed()
+    return "grown"
 
 
 @server.tool()
@@ -80,8 +117,23 @@ async def complete(ref, argument, context):
     return None
 
 
+def serve_http(app, certificate=None, key=None):
+    """Listens on this machine, and prints the port."""
+    import uvicorn
+
+    listener = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+    print(f"listening on {listener.getsockname()[1]}", flush=True)
+    config = uvicorn.Config(
+        app, log_level="warning", ssl_certfile=certificate, ssl_keyfile=key
+    )
+    asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
+
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["http"]:
-        server.run("streamable-http", port=int(sys.argv[2]), json_response=True)
+    serves, files = sys.argv[1:2], sys.argv[2:]
+    if serves == ["http"]:
+        serve_http(server.streamable_http_app(), *files)
+    elif serves == ["sse"]:
+        serve_http(server.sse_app(), *files)
     else:
         server.run("stdio")

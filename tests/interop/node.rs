@@ -6,10 +6,19 @@ use umcp::{
     Client, CompletionReference, Era, ErrorKind, LoggingLevel, ProtocolVersion, Role, Server, json,
 };
 
-use crate::{ends_by_itself, names, node, server};
+use crate::{ends_by_itself, names, node, sees_a_cancellation, server};
 
-fn node_works(server: Server, version: ProtocolVersion) {
+const TOOLS: [&str; 7] = ["add", "fail", "count", "wait", "waited", "session", "grow"];
+
+fn node_works_over_stdio(server: Server, version: ProtocolVersion) {
     let client = Client::open(server).unwrap();
+    node_works(&client, version);
+    sees_a_cancellation(&client);
+    ends_by_itself(&client);
+}
+
+/// Over whatever the client has been opened.
+pub(crate) fn node_works(client: &Client, version: ProtocolVersion) {
     assert_eq!(client.protocol_version(), version);
     let info = client.server_info().unwrap();
     assert_eq!((info.name.as_str(), info.version.as_str()), ("interop-node", "1.0.0"));
@@ -19,7 +28,7 @@ fn node_works(server: Server, version: ProtocolVersion) {
     let tools = client.list_tools().unwrap();
     let schema = serde_json::to_value(&tools[0].output_schema).unwrap();
     assert_eq!(schema["properties"]["sum"]["type"], "number");
-    assert_eq!(names(tools, |tool| tool.name), ["add", "fail", "count"]);
+    assert_eq!(names(tools, |tool| tool.name), TOOLS);
     let sum = client.call_tool("add", json!({ "a": 2, "b": 3 })).unwrap().into_result().unwrap();
     assert_eq!(sum.text(), "5");
     assert_eq!(sum.structured::<serde_json::Value>().unwrap(), json!({ "sum": 5 }));
@@ -46,25 +55,24 @@ fn node_works(server: Server, version: ProtocolVersion) {
 
     let error = client.request("no/such-method", ()).call().unwrap_err();
     assert_eq!(error.rpc().unwrap().code, -32601);
-    ends_by_itself(&client);
 }
 
 #[test]
 fn node_works_in_the_era_it_prefers() {
-    node_works(server(&node()), ProtocolVersion::V2026_07_28);
+    node_works_over_stdio(server(&node()), ProtocolVersion::V2026_07_28);
 }
 
 #[test]
 fn node_works_in_every_legacy_version() {
     for &version in ProtocolVersion::ALL {
         if version.era() == Era::Legacy {
-            node_works(server(&node()).version(version), version);
+            node_works_over_stdio(server(&node()).version(version), version);
         }
     }
 }
 
 /// Counts to three. Returns the progress and the log messages, in the order they came in.
-fn count(client: &Client, level: Option<LoggingLevel>) -> Vec<String> {
+pub(crate) fn count(client: &Client, level: Option<LoggingLevel>) -> Vec<String> {
     let heard = Mutex::new(Vec::new());
     let mut count = client
         .tool("count")
@@ -86,9 +94,9 @@ fn count(client: &Client, level: Option<LoggingLevel>) -> Vec<String> {
 }
 
 const QUIET: [&str; 3] = ["1/3 step 1", "2/3 step 2", "3/3 step 3"];
-const WARNINGS: [&str; 4] =
+pub(crate) const WARNINGS: [&str; 4] =
     ["1/3 step 1", "2/3 step 2", "counter warning: \"step 3\"", "3/3 step 3"];
-const ALL: [&str; 6] = [
+pub(crate) const ALL: [&str; 6] = [
     "counter info: \"step 1\"",
     "1/3 step 1",
     "counter info: \"step 2\"",

@@ -3,19 +3,26 @@
 use std::sync::Mutex;
 
 use umcp::protocol::Role;
-use umcp::{Client, CompletionReference, ContentBlock, Era, ErrorKind, Server, json};
+use umcp::{Client, CompletionReference, ContentBlock, Era, ErrorKind, LoggingLevel, Server, json};
 
-use crate::{ends_by_itself, names, python, server, time};
+use crate::{ends_by_itself, names, python, sees_a_cancellation, server, time};
 
-fn python_works(server: Server, era: Era) {
+fn python_works_over_stdio(server: Server, era: Era) {
     let client = Client::open(server).unwrap();
+    python_works(&client, era);
+    sees_a_cancellation(&client);
+    ends_by_itself(&client);
+}
+
+/// Over whatever the client has been opened.
+pub(crate) fn python_works(client: &Client, era: Era) {
     assert_eq!(client.protocol_version().era(), era);
     assert_eq!(client.server_info().unwrap().name, "interop-python");
     assert_eq!(client.instructions(), Some("Add numbers, or count."));
     client.ping().unwrap();
 
     let tools = names(client.list_tools().unwrap(), |tool| tool.name);
-    assert_eq!(tools, ["add", "echo", "fail", "count", "picture"]);
+    assert_eq!(tools, ["add", "echo", "fail", "count", "wait", "waited", "grow", "picture"]);
     let sum = client.call_tool("add", json!({ "a": 2, "b": 3 })).unwrap().into_result().unwrap();
     assert_eq!(sum.text(), "5");
     assert_eq!(sum.structured::<serde_json::Value>().unwrap(), json!({ "result": 5 }));
@@ -26,12 +33,15 @@ fn python_works(server: Server, era: Era) {
     let error = client.call_tool("fail", json!({})).unwrap().into_result().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tool);
 
-    let steps = Mutex::new(Vec::new());
-    let count = client.tool("count").arg("steps", 20).on_progress(|p| {
-        steps.lock().unwrap().push(p.progress);
-    });
-    assert_eq!(count.call().unwrap().text(), "counted to 20");
-    assert_eq!(*steps.lock().unwrap(), (1..=20).map(f64::from).collect::<Vec<_>>());
+    let heard = Mutex::new(Vec::new());
+    let count = client.tool("count").arg("steps", 20).log_level(LoggingLevel::Info);
+    let counted = count
+        .on_progress(|progress| heard.lock().unwrap().push(progress.progress.to_string()))
+        .on_log(|log| heard.lock().unwrap().push(log.data.to_string()))
+        .call();
+    assert_eq!(counted.unwrap().text(), "counted to 20");
+    let expected = (1..=20).flat_map(|step| [format!("\"step {step}\""), step.to_string()]);
+    assert_eq!(*heard.lock().unwrap(), expected.collect::<Vec<_>>());
 
     let resources = names(client.list_resources().unwrap(), |resource| resource.uri);
     assert_eq!(resources, ["memo://hello", "memo://pixel"]);
@@ -51,17 +61,16 @@ fn python_works(server: Server, era: Era) {
 
     let error = client.request("no/such-method", ()).call().unwrap_err();
     assert_eq!(error.rpc().unwrap().code, -32601);
-    ends_by_itself(&client);
 }
 
 #[test]
 fn python_works_in_the_era_it_prefers() {
-    python_works(server(&python()), Era::Modern);
+    python_works_over_stdio(server(&python()), Era::Modern);
 }
 
 #[test]
 fn python_works_in_the_legacy_era() {
-    python_works(server(&python()).era(Era::Legacy), Era::Legacy);
+    python_works_over_stdio(server(&python()).era(Era::Legacy), Era::Legacy);
 }
 
 fn time_works(server: Server, era: Era) {
