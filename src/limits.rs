@@ -33,6 +33,11 @@ pub struct Limits {
     pub stderr_tail: usize,
     /// How many pages one list may have. Default 1,000, against servers whose cursors never end.
     pub pages: usize,
+    /// How many requests of a legacy server are answered at the same time, each by a handler on a
+    /// thread of its own. Default 64. The server gets an error for further ones.
+    pub handlers: usize,
+    /// How often a server of the modern era may ask for input in one call. Default 10.
+    pub input_rounds: usize,
     /// How many requests one call for many things (such as
     /// [`Client::read_resources`](crate::Client::read_resources)) keeps in flight, and how many
     /// POSTs one client has under way. Default 64.
@@ -48,6 +53,8 @@ impl Default for Limits {
             notifications: 1024,
             stderr_tail: 64 * 1024,
             pages: 1000,
+            handlers: 64,
+            input_rounds: 10,
             in_flight: 64,
         }
     }
@@ -67,7 +74,17 @@ macro_rules! setters {
         }
     };
 }
-setters!(message, nesting, outgoing, notifications, stderr_tail, pages, in_flight);
+setters!(
+    message,
+    nesting,
+    outgoing,
+    notifications,
+    stderr_tail,
+    pages,
+    handlers,
+    input_rounds,
+    in_flight
+);
 
 /// How long a client waits.
 ///

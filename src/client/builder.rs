@@ -1,15 +1,21 @@
 //! Opening a client with more than a server.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
 
 use crate::client::era_memory::EraMemory;
+use crate::client::handlers::{Handlers, INVALID_PARAMS, SamplingRefusal};
 use crate::client::notification::{Context, Notification};
 use crate::client::tool_table::ToolTable;
 use crate::client::{Client, Inner, Server};
-use crate::error::{ErrorKind, Result};
-use crate::protocol::{ClientCapabilities, Era, Implementation};
-use crate::session::{CancelToken, Listener, Opening, Pin, Session};
+use crate::error::{ErrorKind, Result, misfit};
+use crate::protocol::envelope::Message;
+use crate::protocol::{
+    CreateMessageParams, CreateMessageResult, ElicitFormParams, ElicitResult, ElicitUrlParams, Era,
+    Implementation, InputRequest, RawJson, Root,
+};
+use crate::session::{Answers, CancelToken, Listener, Opening, Pin, Refusal, Session};
 
 type OnNotification = dyn Fn(&Notification, &Context<'_>) + Send + Sync;
 
@@ -31,6 +37,7 @@ pub struct ClientBuilder {
     cancel: Option<CancelToken>,
     era_memory: Option<Box<dyn EraMemory>>,
     on_notification: Option<Arc<OnNotification>>,
+    handlers: Handlers,
 }
 
 impl ClientBuilder {
@@ -40,6 +47,7 @@ impl ClientBuilder {
             cancel: None,
             era_memory: None,
             on_notification: None,
+            handlers: Handlers::default(),
         }
     }
 
@@ -94,6 +102,114 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets what to do when a server has a question for the user: a form to be filled in
+    /// (`elicitation/create`).
+    ///
+    /// What is accepted is checked against the form, and what was left out gets its default. To
+    /// [decline](ElicitResult::decline) or to [turn away](ElicitResult::cancel) are answers, too.
+    /// Without this the server is told that there is nobody to ask.
+    ///
+    /// In the modern era the function runs on the thread that waits for the call in which the server
+    /// asks, whose `timeout` stands still meanwhile; for a legacy server on a thread of its own, of
+    /// which there are [`Limits::handlers`](crate::Limits::handlers) at most. It may call the client,
+    /// whose servers may ask again, and so on up to eight deep.
+    ///
+    /// ```
+    /// use umcp::protocol::ElicitResult;
+    /// use umcp::{Client, json};
+    ///
+    /// let builder = Client::builder().on_elicitation(|form, context| {
+    ///     eprintln!("{} asks: {}", context.client().server_name(), form.message);
+    ///     match form.requested_schema.property("name") {
+    ///         Some(_) => ElicitResult::accept([("name".to_owned(), json!("Ada"))].into_iter().collect()),
+    ///         None => ElicitResult::decline(),
+    ///     }
+    /// });
+    /// ```
+    pub fn on_elicitation(
+        mut self,
+        handle: impl Fn(&ElicitFormParams, &Context<'_>) -> ElicitResult + Send + Sync + 'static,
+    ) -> Self {
+        self.handlers.form = Some(Arc::new(handle));
+        self
+    }
+
+    /// Sets what to do when a server wants the user to visit a URL (`elicitation/create` in URL
+    /// mode). As [`on_elicitation`](Self::on_elicitation) otherwise.
+    ///
+    /// Nothing is opened by itself. Show the user who asks and the whole
+    /// [host](ElicitUrlParams::host), and open the URL only with consent;
+    /// [`accept_url`](ElicitResult::accept_url) says that they agreed, not that they are done. URLs
+    /// that are neither `https://` nor on this machine are declined before the function is called.
+    pub fn on_url_elicitation(
+        mut self,
+        handle: impl Fn(&ElicitUrlParams, &Context<'_>) -> ElicitResult + Send + Sync + 'static,
+    ) -> Self {
+        self.handlers.url = Some(Arc::new(handle));
+        self
+    }
+
+    /// Sets what to do when a server wants a model to answer (`sampling/createMessage`; deprecated
+    /// in 2026-07-28). Runs as [`on_elicitation`](Self::on_elicitation) does. The conversation has
+    /// been checked: uses of tools and their results match.
+    ///
+    /// ```
+    /// use umcp::protocol::CreateMessageResult;
+    /// use umcp::{Client, SamplingRefusal};
+    ///
+    /// let builder = Client::builder().on_sampling(|request, _| match request.max_tokens {
+    ///     0..=1000 => Ok(CreateMessageResult::text("my-model", "Hello!")),
+    ///     _ => Err(SamplingRefusal::declined()),
+    /// });
+    /// ```
+    pub fn on_sampling(
+        mut self,
+        handle: impl Fn(
+            &CreateMessageParams,
+            &Context<'_>,
+        ) -> Result<CreateMessageResult, SamplingRefusal>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.handlers.sampling = Some(Arc::new(handle));
+        self.handlers.samples_with_tools = false;
+        self
+    }
+
+    /// As [`on_sampling`](Self::on_sampling), and the model may be given tools by the server.
+    pub fn on_sampling_with_tools(
+        self,
+        handle: impl Fn(
+            &CreateMessageParams,
+            &Context<'_>,
+        ) -> Result<CreateMessageResult, SamplingRefusal>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        let mut builder = self.on_sampling(handle);
+        builder.handlers.samples_with_tools = true;
+        builder
+    }
+
+    /// Adds a directory or file that servers may work on (`roots/list`; deprecated in 2026-07-28).
+    /// See [`Client::set_roots`] for changing them later.
+    ///
+    /// ```
+    /// use umcp::Client;
+    /// use umcp::protocol::Root;
+    ///
+    /// # #[cfg(unix)]
+    /// let builder = Client::builder().root(Root::path("/project")?);
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    pub fn root(mut self, root: Root) -> Self {
+        let roots = self.handlers.roots.get_or_insert_default();
+        roots.lock().unwrap_or_else(PoisonError::into_inner).push(root);
+        self
+    }
+
     /// Starts or reaches the server, finds out its era, and agrees with it on a version.
     ///
     /// Blocks for at most [`Timeouts::connect`](crate::Timeouts::connect) and, in addition, a
@@ -124,23 +240,25 @@ impl ClientBuilder {
             });
             listener
         });
+        let handlers = self.handlers;
         let memory = Memory::of(self.era_memory, &server);
         let opening = Opening {
             server: label,
             pin: server.pin,
             hint: memory.as_ref().and_then(|memory| memory.recalled),
             info: self.info,
-            capabilities: ClientCapabilities::default(),
+            capabilities: handlers.capabilities(),
             limits: server.limits.clone(),
             timeouts: server.timeouts.clone(),
             cancel: self.cancel,
             listener,
+            answers: answers(&handlers, &client),
         };
         let opened = Session::open(&*connect, opening).map(|session| {
             let tools = session.mirrors().then(ToolTable::default);
-            let inner = Arc::new(Inner { session, server, tools });
+            let inner = Arc::new(Inner { session, server, tools, handlers });
             let _ = client.set(Arc::downgrade(&inner));
-            inner.session.release_listener();
+            inner.session.release();
             Client { inner }
         });
         if let Some(memory) = memory {
@@ -148,6 +266,27 @@ impl ClientBuilder {
         }
         opened
     }
+}
+
+/// What a legacy server's requests are answered with.
+fn answers(handlers: &Handlers, client: &Arc<OnceLock<Weak<Inner>>>) -> Option<Arc<Answers>> {
+    let (handlers, client) = (handlers.clone(), client.clone());
+    let methods = handlers.methods();
+    if methods.is_empty() {
+        return None;
+    }
+    let answer = move |method: &str, message: &Message, is_cancelled: &AtomicBool| {
+        let gone = || Refusal::new(-32603, "the client is gone");
+        let inner = client.get().and_then(Weak::upgrade).ok_or_else(gone)?;
+        let params = message.parse::<RawJson>().unwrap_or_else(|_| RawJson::empty_object());
+        let request = InputRequest::new(method, params);
+        let request = request.map_err(|error| Refusal::new(INVALID_PARAMS, misfit(&error)))?;
+        let client = Client { inner };
+        let context = Context::cancellable(&client, is_cancelled);
+        let answer = handlers.answer(&request, &context)?;
+        RawJson::from_value(&answer).map_err(|error| Refusal::new(-32603, error.to_string()))
+    };
+    Some(Arc::new(Answers { methods, answer: Box::new(answer) }))
 }
 
 /// What a memory knows of one server.

@@ -2,12 +2,16 @@
 
 mod builder;
 mod era_memory;
+mod form;
+mod handlers;
 #[cfg(feature = "http")]
 mod http;
+mod input;
 mod list;
 mod notification;
 mod refresh;
 mod request;
+mod sampling;
 mod script;
 mod server;
 mod tool_table;
@@ -15,7 +19,7 @@ mod tool_table;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -26,13 +30,15 @@ use crate::protocol::{
     CallToolParams, CallToolResult, ClientRequest, CompleteParams, CompleteResult, Completion,
     CompletionReference, EmptyResult, Era, GetPromptParams, GetPromptResult, Implementation,
     LoggingLevel, Prompt, ProtocolVersion, RawJson, RawRequest, ReadResourceParams,
-    ReadResourceResult, Resource, ResourceTemplate, ServerCapabilities, SetLevelParams, Tool,
+    ReadResourceResult, Resource, ResourceTemplate, Root, ServerCapabilities, SetLevelParams, Tool,
 };
 use crate::session::Session;
 use crate::transport::CloseReport;
 
 pub use builder::ClientBuilder;
 pub use era_memory::{EraFile, EraMemory};
+use handlers::Handlers;
+pub use handlers::SamplingRefusal;
 pub use list::{Items, List, Listed, Page, Pages};
 pub use notification::{Context, Notification};
 pub use request::{Pending, Reply, Request};
@@ -77,6 +83,7 @@ pub(crate) struct Inner {
     pub(crate) server: Server,
     /// Only where arguments are said in headers, too.
     tools: Option<ToolTable>,
+    handlers: Handlers,
 }
 
 impl Drop for Inner {
@@ -378,6 +385,25 @@ impl Client {
         let request = ClientRequest::SetLevel(SetLevelParams::new(level.clone()));
         Request::<EmptyResult>::new(self, request).call()?;
         self.inner.session.set_log_level(level);
+        Ok(())
+    }
+
+    /// Changes the directories and files that the server may work on, of a client that was opened
+    /// with a [`root`](ClientBuilder::root). A legacy server is told; a modern one asks when it needs
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the client was opened without roots, as the server
+    /// was told then that it had none.
+    pub fn set_roots(&self, roots: impl IntoIterator<Item = Root>) -> Result<()> {
+        let Some(current) = &self.inner.handlers.roots else {
+            let error = Error::new(ErrorKind::InvalidInput, "the client was opened without roots");
+            return Err(error.server(self.inner.session.server()));
+        };
+        let roots: Vec<Root> = roots.into_iter().collect();
+        *current.lock().unwrap_or_else(PoisonError::into_inner) = roots;
+        self.inner.session.notify("notifications/roots/list_changed");
         Ok(())
     }
 

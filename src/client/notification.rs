@@ -1,5 +1,7 @@
 //! Notifications that belong to no call.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde::de::DeserializeOwned;
 
 use crate::client::Client;
@@ -54,11 +56,23 @@ impl Notification {
 #[derive(Debug)]
 pub struct Context<'a> {
     client: &'a Client,
+    is_cancelled: Option<&'a AtomicBool>,
 }
 
 impl<'a> Context<'a> {
     pub(crate) fn new(client: &'a Client) -> Self {
-        Self { client }
+        Self { client, is_cancelled: None }
+    }
+
+    /// For what the server can cancel.
+    pub(crate) fn cancellable(client: &'a Client, is_cancelled: &'a AtomicBool) -> Self {
+        Self { client, is_cancelled: Some(is_cancelled) }
+    }
+
+    /// Returns whether the answer is not wanted any more: a legacy server has cancelled its request,
+    /// or the client is being closed. A handler that takes its time may look from time to time.
+    pub fn is_cancelled(&self) -> bool {
+        self.is_cancelled.is_some_and(|it| it.load(Ordering::Acquire))
     }
 
     /// Returns the client the subject came to. A callback may call it, and keep a clone.

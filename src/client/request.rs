@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::client::Client;
+use crate::client::input::{self, Rounds, URL_REQUIRED};
 use crate::client::refresh::Refresh;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result, misfit, said};
@@ -16,7 +17,7 @@ use crate::protocol::envelope::Message;
 use crate::protocol::meta::{RequestMeta, check};
 use crate::protocol::{
     Body, CallToolResult, ClientRequest, CompleteResult, CompletionContext, Era, GetPromptResult,
-    LogMessageParams, LoggingLevel, ProgressParams, RawJson,
+    InputRequiredResult, InputResponses, LogMessageParams, LoggingLevel, ProgressParams, RawJson,
 };
 use crate::session::{CancelToken, Options, PendingRequest};
 
@@ -67,6 +68,7 @@ impl<'a, T: Reply> Request<'a, T> {
                 meta: RequestMeta::default(),
                 mirror: Vec::new(),
                 cancel: None,
+                headless: false,
             },
             problem: None,
             result: PhantomData,
@@ -126,6 +128,57 @@ impl<'a, T: Reply> Request<'a, T> {
     /// only knows a level for the whole connection).
     pub fn log_level(mut self, level: LoggingLevel) -> Self {
         self.options.meta.log_level = Some(level);
+        self
+    }
+
+    /// Lets the server ask nothing during this call (modern era): it is told that there is nobody to
+    /// answer, whatever handlers the client has. A legacy server was told at the beginning.
+    pub fn headless(mut self) -> Self {
+        self.options.headless = true;
+        self
+    }
+
+    /// Answers what a server asked for when the same request failed with
+    /// [`InputRequired`](ErrorKind::InputRequired): by the keys of
+    /// [`input_requests`](InputRequiredResult::input_requests), or empty if it asked for nothing.
+    /// The request has to be the same in everything else.
+    ///
+    /// ```
+    /// # use umcp::{Client, Server, json};
+    /// # let server = Server::in_memory(|peer| {
+    /// #     let mut next = peer.open_modern(json!({ "tools": {} }));
+    /// #     while let Some(request) = next {
+    /// #         match request.param("/inputResponses").is_null() {
+    /// #             true => peer.reply(&request, json!({ "resultType": "input_required", "requestState": "s",
+    /// #                 "inputRequests": { "name": { "method": "elicitation/create", "params": {
+    /// #                     "message": "Who?", "requestedSchema": { "type": "object", "properties": {} } } } } })),
+    /// #             false => peer.reply(&request, json!({ "content": [] })),
+    /// #         }
+    /// #         next = peer.receive();
+    /// #     }
+    /// # });
+    /// use umcp::protocol::{ElicitResult, InputResponses};
+    ///
+    /// # let client = Client::open(server)?;
+    /// let error = client.call_tool("greet", json!({})).unwrap_err();
+    /// let asked = error.input_required().unwrap();
+    /// // Now, or later and elsewhere: what was asked can be stored.
+    /// let answers: InputResponses = asked
+    ///     .input_requests
+    ///     .iter()
+    ///     .flatten()
+    ///     .map(|(key, _)| (key.clone(), ElicitResult::decline().into()))
+    ///     .collect();
+    /// let result = client.tool("greet").answers(&asked, answers).call()?;
+    /// # assert!(!result.is_error);
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    pub fn answers(mut self, asked: &InputRequiredResult, answers: InputResponses) -> Self {
+        let keys = asked.input_requests.iter().flatten().map(|(key, _)| key);
+        if !keys.eq(answers.keys()) {
+            self.refuse("there has to be one answer for each thing that the server asked for");
+        }
+        self.request.answer(answers, asked.request_state.clone());
         self
     }
 
@@ -192,8 +245,9 @@ impl<'a, T: Reply> Request<'a, T> {
         }
         let is_modern = terms.version.era() == Era::Modern;
         let request = PendingRequest::start(session, self.request, self.options, waits)?;
-        let refresh = Refresh::NotYet;
-        Ok(Pending { request, refresh, client: self.client, is_modern, result: PhantomData })
+        let (refresh, rounds) = (Refresh::NotYet, Rounds::default());
+        let client = self.client;
+        Ok(Pending { request, refresh, rounds, client, is_modern, result: PhantomData })
     }
 }
 
@@ -277,6 +331,7 @@ pub struct Pending<'a, T> {
     // Before the client: a request that is dropped is withdrawn while there is a connection.
     request: PendingRequest<'a>,
     refresh: Refresh,
+    rounds: Rounds,
     /// What is waited for keeps the connection open.
     client: Client,
     is_modern: bool,
@@ -314,8 +369,34 @@ impl<T: Reply> Pending<'_, T> {
     }
 
     pub(super) fn wait_until(&mut self, until: Option<Deadline>) -> Option<Result<(T, usize)>> {
-        let reply = self.refresh.wait(&self.client, &mut self.request, until)?;
-        Some(reply.and_then(|reply| Ok((self.finish(&reply)?, reply.len()))))
+        loop {
+            let reply = match self.refresh.wait(&self.client, &mut self.request, until)? {
+                Ok(reply) => reply,
+                Err(error) => {
+                    self.visit(&error);
+                    return Some(Err(error));
+                }
+            };
+            match self.finish(&reply) {
+                Ok(Some(result)) => return Some(Ok((result, reply.len()))),
+                Ok(None) => {
+                    if let Err(error) = self.rounds.answer(&self.client, &mut self.request, &reply)
+                    {
+                        return Some(Err(self.request.explain(error)));
+                    }
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    /// ELIC-15: what has to be visited first is asked for as if it had been asked for by itself. The
+    /// request can be made again then.
+    fn visit(&mut self, error: &Error) {
+        if !self.is_modern && error.rpc().is_some_and(|rpc| rpc.code == URL_REQUIRED) {
+            let client = &self.client;
+            self.request.stand_still(|| input::visit(client, error));
+        }
     }
 
     /// Returns the result if it is there. Does not block, except for callbacks that are due. To wait
@@ -333,7 +414,8 @@ impl<T: Reply> Pending<'_, T> {
     /// as dropping it. To cancel while another thread waits, use a [`CancelToken`].
     pub fn cancel(self) {}
 
-    fn finish(&self, reply: &Message) -> Result<T> {
+    /// Returns nothing if the server asks for input first.
+    fn finish(&self, reply: &Message) -> Result<Option<T>> {
         let problem = |kind, text: String| self.request.explain(Error::new(kind, text).ran(true));
         let mut parsed = T::read(reply);
         let raw;
@@ -349,12 +431,7 @@ impl<T: Reply> Pending<'_, T> {
             _ if !self.is_modern => {}
             None | Some("complete") => {}
             // RPC-34
-            Some("input_required") if self.request.may_require_input() => {
-                return Err(problem(
-                    ErrorKind::Unsupported,
-                    "the server asks for input, and this client has nobody to ask".to_owned(),
-                ));
-            }
+            Some("input_required") if self.request.may_require_input() => return Ok(None),
             // RPC-32
             Some(other) => {
                 let text = format!(
@@ -367,7 +444,7 @@ impl<T: Reply> Pending<'_, T> {
         if let Ok(result) = &mut parsed {
             result.came_from(self.request.server(), self.request.name());
         }
-        parsed.map_err(|error| {
+        parsed.map(Some).map_err(|error| {
             let text = format!("the server's result is malformed: {}", misfit(&error));
             problem(ErrorKind::Protocol, text)
         })

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::lenient;
+use super::{Era, lenient};
 
 /// A capability without settings of its own: being there is what it says.
 #[non_exhaustive]
@@ -51,6 +51,24 @@ pub struct ClientCapabilities {
     /// Members this version of umcp does not know.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+impl ClientCapabilities {
+    /// What of it means something in an era.
+    pub(crate) fn in_era(&self, era: Era) -> Self {
+        let mut capabilities = self.clone();
+        if era == Era::Modern
+            && let Some(roots) = &mut capabilities.roots
+        {
+            roots.list_changed = false;
+        }
+        capabilities
+    }
+
+    /// Without what a server may ask for.
+    pub(crate) fn headless(&self) -> Self {
+        Self { roots: None, sampling: None, elicitation: None, ..self.clone() }
+    }
 }
 
 redacted_debug!(

@@ -7,8 +7,8 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::{
-    CallToolParams, CompleteParams, GetPromptParams, InitializeParams, ListParams, ProtocolVersion,
-    RawJson, ReadResourceParams, ServerCapabilities, SetLevelParams,
+    CallToolParams, CompleteParams, GetPromptParams, InitializeParams, InputResponses, ListParams,
+    ProtocolVersion, RawJson, ReadResourceParams, ServerCapabilities, SetLevelParams,
 };
 
 /// A request, with its params except `_meta` (`ClientRequest`). Serializes as the params.
@@ -98,6 +98,19 @@ impl ClientRequest {
             }
             _ => None,
         }
+    }
+
+    /// Answers what the server asked for (MRTR-7…MRTR-13): what was said in an earlier round is
+    /// replaced.
+    pub(crate) fn answer(&mut self, responses: InputResponses, state: Option<String>) {
+        let responses = Some(responses).filter(|responses| !responses.is_empty());
+        let (to, its_state) = match self {
+            Self::CallTool(params) => (&mut params.input_responses, &mut params.request_state),
+            Self::GetPrompt(params) => (&mut params.input_responses, &mut params.request_state),
+            Self::ReadResource(params) => (&mut params.input_responses, &mut params.request_state),
+            _ => return,
+        };
+        (*to, *its_state) = (responses, state);
     }
 
     /// Whether it only asks, so that being asked twice does the server no harm.

@@ -1,5 +1,9 @@
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::error::{Error, ErrorKind, Result};
 
 /// The answer to `roots/list` (`ListRootsResult`); deprecated in 2026-07-28.
 #[non_exhaustive]
@@ -46,6 +50,46 @@ pub struct Root {
 redacted_debug!(Root { uri, name } hidden { meta, extra });
 
 impl Root {
+    /// The root at a path of this machine, which has to be absolute.
+    ///
+    /// ```
+    /// use umcp::protocol::Root;
+    ///
+    /// # #[cfg(unix)]
+    /// assert_eq!(Root::path("/my projects/a")?.uri, "file:///my%20projects/a");
+    /// assert!(Root::path("a").is_err());
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if it is not absolute, or not UTF-8.
+    pub fn path(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let invalid = |why: &str| {
+            let text = format!("{} cannot be a root: {why}", path.display());
+            Err(Error::new(ErrorKind::InvalidInput, text))
+        };
+        if !path.is_absolute() {
+            return invalid("it is not absolute");
+        }
+        let Some(text) = path.to_str() else { return invalid("its name is not UTF-8") };
+        let text = if cfg!(windows) { text.replace('\\', "/") } else { text.to_owned() };
+        let text = text.trim_start_matches("//?/");
+        let mut uri = "file://".to_owned();
+        if !text.starts_with('/') {
+            uri.push('/');
+        }
+        for byte in text.bytes() {
+            match byte {
+                b'/' | b':' | b'-' | b'.' | b'_' | b'~' => uri.push(char::from(byte)),
+                byte if byte.is_ascii_alphanumeric() => uri.push(char::from(byte)),
+                byte => uri += &format!("%{byte:02X}"),
+            }
+        }
+        Ok(Self::new(uri))
+    }
+
     /// The root at `uri`.
     pub fn new(uri: impl Into<String>) -> Self {
         Self { uri: uri.into(), name: None, meta: None, extra: Map::new() }

@@ -6,6 +6,7 @@ mod cancel;
 mod dispatcher;
 mod handshake;
 mod pending;
+mod questions;
 mod renewal;
 mod router;
 
@@ -14,8 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, RpcError, said};
+use crate::error::{Error, ErrorKind, Result, RpcError, said};
 use crate::limits::{Limits, Timeouts};
+use crate::protocol::envelope;
 use crate::protocol::meta::SenderMeta;
 use crate::protocol::{
     ClientCapabilities, Era, Implementation, LoggingLevel, ProtocolVersion, ServerCapabilities,
@@ -26,6 +28,7 @@ pub use cancel::CancelToken;
 pub(crate) use dispatcher::Listener;
 pub(crate) use handshake::HEADER_MISMATCH;
 pub(crate) use pending::{Options, PendingRequest};
+pub(crate) use questions::{Answers, Refusal};
 use renewal::Renewal;
 use router::Router;
 
@@ -72,6 +75,7 @@ pub(crate) struct Opening {
     pub(crate) timeouts: Timeouts,
     pub(crate) cancel: Option<CancelToken>,
     pub(crate) listener: Option<Arc<Listener>>,
+    pub(crate) answers: Option<Arc<Answers>>,
 }
 
 /// What client and server agreed on.
@@ -83,13 +87,41 @@ pub(crate) struct Terms {
     pub(crate) instructions: Option<String>,
 }
 
+/// What every request of the modern era says of its sender.
+#[derive(Clone)]
+struct Speaking {
+    version: ProtocolVersion,
+    /// With what the program has handlers for.
+    sender: SenderMeta,
+    /// For calls that nothing is to be asked in.
+    headless: SenderMeta,
+}
+
+impl Speaking {
+    fn new(version: ProtocolVersion, opening: &Opening) -> Result<Self> {
+        let of = |capabilities: &ClientCapabilities| {
+            SenderMeta::new(version, Some(&opening.info), capabilities).map_err(|error| {
+                let text = format!("client info or capabilities: {error}");
+                Error::new(ErrorKind::InvalidInput, text)
+            })
+        };
+        let capabilities = opening.capabilities.in_era(Era::Modern);
+        let (sender, headless) = (of(&capabilities)?, of(&capabilities.headless())?);
+        Ok(Self { version, sender, headless })
+    }
+
+    fn of(&self, is_headless: bool) -> (ProtocolVersion, &SenderMeta) {
+        (self.version, if is_headless { &self.headless } else { &self.sender })
+    }
+}
+
 /// One live connection that has found its era.
 pub(crate) struct Session {
     router: Arc<Router>,
     opening: Opening,
     terms: Terms,
     /// The modern era's speaker: the version now in use and what every request says with it.
-    speaking: Mutex<Option<(ProtocolVersion, SenderMeta)>>,
+    speaking: Mutex<Option<Speaking>>,
     log_level: Mutex<Option<LoggingLevel>>,
     renewal: Renewal,
 }
@@ -114,7 +146,7 @@ impl Session {
         self.terms.version.era() == Era::Modern && transport.is_ok_and(|it| it.facts().mirrors)
     }
 
-    fn speaking(&self) -> Option<(ProtocolVersion, SenderMeta)> {
+    fn speaking(&self) -> Option<Speaking> {
         self.speaking.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -144,15 +176,21 @@ impl Session {
     }
 
     fn use_version(&self, version: ProtocolVersion) {
-        let sender = SenderMeta::new(version, Some(&self.opening.info), &self.opening.capabilities);
-        if let Ok(sender) = sender {
-            *self.speaking.lock().unwrap_or_else(PoisonError::into_inner) = Some((version, sender));
+        if let Ok(speaking) = Speaking::new(version, &self.opening) {
+            *self.speaking.lock().unwrap_or_else(PoisonError::into_inner) = Some(speaking);
         }
     }
 
-    /// There is a client now, for listeners to call.
-    pub(crate) fn release_listener(&self) {
-        self.router.release_listener();
+    /// There is a client now, for listeners and handlers to call.
+    pub(crate) fn release(&self) {
+        self.router.release();
+    }
+
+    /// Tells a legacy server something. What cannot be sent is not missed.
+    pub(crate) fn notify(&self, method: &str) {
+        if self.terms.version.era() == Era::Legacy {
+            self.router.post_aside(envelope::notification(method, None), method);
+        }
     }
 
     /// Waits until the connection has ended. Returns why.

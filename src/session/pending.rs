@@ -8,7 +8,9 @@ use crate::deadline::{Clock, Clocks, Deadline};
 use crate::error::{Error, ErrorKind, Refusal, Result};
 use crate::protocol::envelope::{Kind, Message, Outcome};
 use crate::protocol::meta::RequestMeta;
-use crate::protocol::{ClientRequest, LogMessageParams, ProgressParams, ProtocolVersion};
+use crate::protocol::{
+    ClientRequest, InputResponses, LogMessageParams, ProgressParams, ProtocolVersion,
+};
 use crate::session::cancel::CancelToken;
 use crate::session::router::{Interest, Sending, Sent};
 use crate::session::{Session, unclear_reply};
@@ -28,6 +30,8 @@ pub(crate) struct Options<'a> {
     /// Headers that say what is in the arguments already, where the transport mirrors.
     pub(crate) mirror: Vec<(String, String)>,
     pub(crate) cancel: Option<CancelToken>,
+    /// The server is not to ask anything.
+    pub(crate) headless: bool,
 }
 
 impl Options<'_> {
@@ -117,7 +121,7 @@ impl<'a> PendingRequest<'a> {
         self.generation = session.generation();
         let sending = Sending {
             request: &self.request,
-            speaking: speaking.as_ref().map(|(version, sender)| (*version, sender)),
+            speaking: speaking.as_ref().map(|speaking| speaking.of(options.headless)),
             meta: &options.meta,
             mirror: &options.mirror,
             interest,
@@ -140,6 +144,45 @@ impl<'a> PendingRequest<'a> {
         self.send()?;
         self.is_over = false;
         Ok(())
+    }
+
+    /// Sends the request again, with answers to what the server asked for.
+    pub(crate) fn send_with(
+        &mut self,
+        answers: InputResponses,
+        state: Option<String>,
+    ) -> Result<()> {
+        self.request.answer(answers, state);
+        // Each round can break by itself.
+        (self.is_renewed, self.is_repeated) = (false, false);
+        self.progress = f64::NEG_INFINITY;
+        self.send()?;
+        self.is_over = false;
+        Ok(())
+    }
+
+    /// Runs the user's own code, during which `timeout` stands still.
+    pub(crate) fn stand_still<R>(&mut self, run: impl FnOnce() -> R) -> R {
+        self.clocks.stand_still(run)
+    }
+
+    /// Does nothing for a while, which the clocks and the cancel token may end.
+    pub(crate) fn pause(&self, wait: Duration) -> Result<()> {
+        let expected = self.session.router.expect(&self.slot, self.options.cancel.as_ref())?;
+        let until = Deadline::after(wait).min(self.clocks.next().0);
+        while let Some(delivery) = self.slot.receive(until) {
+            if let Delivery::Failed(id, error) = delivery
+                && id == expected.id
+            {
+                return Err(error);
+            }
+        }
+        self.session.router.withdraw(expected.id, "");
+        Ok(())
+    }
+
+    pub(crate) fn is_headless(&self) -> bool {
+        self.options.headless
     }
 
     /// How much time the clocks leave it.

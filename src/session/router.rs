@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -16,9 +16,10 @@ use crate::limits::Limits;
 use crate::protocol::envelope::{self, Kind, Message, Outcome, ResponseId};
 use crate::protocol::meta::{self, RequestMeta, SenderMeta};
 use crate::protocol::skim::Skim;
-use crate::protocol::{ClientRequest, Era, ProgressToken, ProtocolVersion};
+use crate::protocol::{ClientRequest, Era, ProgressToken, ProtocolVersion, RawJson};
 use crate::session::cancel::{CancelToken, Watch, cancelled};
 use crate::session::dispatcher::{Dispatcher, Listener};
+use crate::session::questions::{self, Answers, Questions, Refusal};
 use crate::transport::{
     Abandoned, CloseReport, Delivery, Inbox, Notice, Outgoing, Slot, SlotSender, Transport,
 };
@@ -40,6 +41,9 @@ pub(crate) struct Router {
     /// Notifications that found no room.
     dropped: AtomicUsize,
     dispatcher: Dispatcher,
+    questions: Questions,
+    /// For threads that outlive a call into this.
+    itself: OnceLock<Weak<Router>>,
     is_closing: AtomicBool,
     report: OnceLock<CloseReport>,
 }
@@ -54,9 +58,9 @@ struct Pending {
 
 /// What is known of the server's era, which decides whether it may ask us anything.
 enum Known {
-    /// Nothing yet: what the server asks waits until it is known. The id of each, and whether it is
-    /// a `ping`.
-    Nothing(Vec<(String, bool)>),
+    /// Nothing yet: what the server asks waits until it is known. The id of each, and the method.
+    /// It has to be refused then, but for a `ping`: no server may ask more before the handshake.
+    Nothing(Vec<(String, String)>),
     Legacy,
     Modern,
 }
@@ -118,7 +122,12 @@ fn why_not_sent(slot: &Slot, error: Error, until: Deadline) -> Error {
 }
 
 impl Router {
-    pub(crate) fn new(server: Arc<str>, limits: Limits, listener: Option<Arc<Listener>>) -> Self {
+    pub(crate) fn new(
+        server: Arc<str>,
+        limits: Limits,
+        listener: Option<Arc<Listener>>,
+        answers: Option<Arc<Answers>>,
+    ) -> Self {
         let (alive, gone) = crossbeam_channel::bounded(0);
         Self {
             server,
@@ -129,6 +138,8 @@ impl Router {
             gone,
             next_id: AtomicU64::new(1),
             dispatcher: Dispatcher::new(listener, limits.notifications),
+            questions: Questions::new(answers, limits.handlers),
+            itself: OnceLock::new(),
             limits,
             held: Arc::default(),
             dropped: AtomicUsize::new(0),
@@ -137,7 +148,8 @@ impl Router {
         }
     }
 
-    pub(crate) fn attach(&self, transport: Arc<dyn Transport>) {
+    pub(crate) fn attach(self: &Arc<Self>, transport: Arc<dyn Transport>) {
+        let _ = self.itself.set(Arc::downgrade(self));
         let _ = self.transport.set(transport);
     }
 
@@ -158,8 +170,8 @@ impl Router {
         };
         let before = std::mem::replace(&mut self.lock().era, known);
         if let Known::Nothing(asked) = before {
-            for (id, is_ping) in asked {
-                self.answer(id, is_ping);
+            for (id, method) in asked {
+                self.answer(id, &method, None);
             }
         }
     }
@@ -331,9 +343,35 @@ impl Router {
         }
     }
 
-    /// There is a client now, for listeners to call.
-    pub(crate) fn release_listener(&self) {
+    /// There is a client now, for listeners and handlers to call.
+    pub(crate) fn release(&self) {
         self.dispatcher.release();
+        for (id, refusal) in self.questions.release(&self.itself()) {
+            self.respond(&id, &Err(refusal));
+        }
+    }
+
+    fn itself(&self) -> Weak<Self> {
+        self.itself.get().cloned().unwrap_or_default()
+    }
+
+    /// A handler has answered a request of the server's.
+    pub(crate) fn answered(
+        &self,
+        id: &str,
+        answer: &Result<RawJson, Refusal>,
+        is_cancelled: &AtomicBool,
+    ) {
+        if self.questions.finish(id, is_cancelled) {
+            self.respond(id, answer);
+        }
+    }
+
+    fn respond(&self, id: &str, answer: &Result<RawJson, Refusal>) {
+        if let Err(refusal) = answer {
+            log::debug!("{}: refused a request: {}", self.server, said(&refusal.text));
+        }
+        self.post_aside(questions::response(id, answer), "(response)");
     }
 
     /// Ends the connection and waits for its threads. Idempotent: the first report stands.
@@ -353,6 +391,7 @@ impl Router {
             Err(_) => CloseReport::default(),
         };
         report.left_behind |= !self.dispatcher.close(until);
+        report.left_behind |= !self.questions.close(until);
         let report = self.report.get_or_init(|| report).clone();
         drop(reported);
         report
@@ -405,7 +444,8 @@ impl Router {
                     self.end(error.hint("Is it a terminal, or no MCP server at all?"));
                     return None;
                 }
-                self.answer(id.clone(), method == "ping");
+                let (id, method) = (id.clone(), method.clone());
+                self.answer(id, &method, Some(message));
             }
             Kind::Notification { method } => {
                 let method = method.clone();
@@ -446,15 +486,17 @@ impl Router {
         self.fail(id, error.hint("Raise `Limits::nesting`, or ask for less"))
     }
 
-    /// Answers a server's request at once. Whoever reads runs no user code and never blocks.
-    fn answer(&self, id: String, is_ping: bool) {
+    /// Answers a server's request at once, or has it answered. Whoever reads runs no user code and
+    /// never blocks.
+    fn answer(&self, id: String, method: &str, message: Option<Message>) {
         const MOST_WAITING: usize = 64;
-        const LONGEST_ID: usize = 1024;
-        let may_ask = id.len() <= LONGEST_ID
+        const LONGEST: usize = 1024;
+        let may_ask = id.len() <= LONGEST
+            && method.len() <= LONGEST
             && match &mut self.lock().era {
                 Known::Legacy => true,
                 Known::Nothing(asked) if asked.len() < MOST_WAITING => {
-                    asked.push((id, is_ping));
+                    asked.push((id, method.to_owned()));
                     return;
                 }
                 Known::Nothing(_) | Known::Modern => false,
@@ -463,11 +505,17 @@ impl Router {
             log::warn!("{}: dropped a request of the server's", self.server);
             return;
         }
-        let response = match is_ping {
-            true => envelope::empty_result(&id),
-            false => envelope::error_response(&id, -32601, "this client does not have that method"),
+        if method == "ping" {
+            return self.respond(&id, &Ok(RawJson::empty_object()));
+        }
+        let notice = message.and_then(|it| Notice::hold(it, &self.held, self.limits.message));
+        let asked = match notice {
+            Some(notice) => self.questions.ask(&self.itself(), &id, method, notice),
+            None => Err(Refusal::new(-32603, "too much waits to be answered already")),
         };
-        self.post_aside(response, "(response)");
+        if let Err(refusal) = asked {
+            self.respond(&id, &Err(refusal));
+        }
     }
 
     fn notify(&self, method: &str, message: Message, via: Option<u64>) {
@@ -477,6 +525,7 @@ impl Router {
                 None => return log::debug!("{}: dropped progress of no request", self.server),
             },
             "notifications/message" => self.log_target(via),
+            "notifications/cancelled" => return self.cancelled_by_server(&message),
             _ => None,
         };
         if target.is_none() && !self.dispatcher.has_listener() {
@@ -494,6 +543,19 @@ impl Router {
             if dropped.is_power_of_two() {
                 log::warn!("{}: dropped {dropped} notifications: too many wait", self.server);
             }
+        }
+    }
+
+    /// The server does not want an answer any more (CANCEL-10).
+    fn cancelled_by_server(&self, message: &Message) {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Params {
+            request_id: RawJson,
+        }
+        if let Ok(Params { request_id }) = message.parse() {
+            log::debug!("{}: the server cancelled a request", self.server);
+            self.questions.cancel(request_id.get());
         }
     }
 
