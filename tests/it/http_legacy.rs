@@ -326,7 +326,7 @@ fn held_streams() -> (Endpoint, Receiver<Chunks>, Receiver<Chunks>) {
 // LHTTP-23, LHTTP-24, LHTTP-25, LHTTP-26, LHTTP-28
 #[test]
 fn the_server_s_own_stream_is_opened_again_where_it_ended() {
-    const RETRY: Duration = Duration::from_millis(300);
+    const RETRY: Duration = Duration::from_millis(100);
     soon(|| {
         let ends: [fn(Chunks); 2] = [Chunks::finish, Chunks::cut];
         for end in ends {
@@ -334,10 +334,10 @@ fn the_server_s_own_stream_is_opened_again_where_it_ended() {
             let (client, hear) = listening(&endpoint);
             assert_eq!(endpoint.next("GET").header("last-event-id"), None);
             let mut own = gets.recv().unwrap();
-            own.send(format!("id: e1\nretry: 300\n{}", event(&log("one"))));
+            own.send(format!("id: e1\nretry: 100\n{}", event(&log("one"))));
             assert_eq!(hear.recv().unwrap(), "one");
-            // Also what has no data is a place to go on from.
-            for id in ["e1", "e2", "e3"] {
+            // Also what has no data is a place to go on from, and no failure.
+            for id in ["e1", "e2", "e3", "e4", "e5", "e6"] {
                 own.send(format!("id: {id}\ndata:\n\n"));
                 let ended = Instant::now();
                 end(own);
