@@ -312,6 +312,45 @@ fn a_server_is_answered_while_a_call_s_stream_is_read() {
     });
 }
 
+// ERA-51, RPC-15
+#[test]
+fn what_a_server_asks_before_it_answers_initialize_is_answered_too() {
+    soon(|| {
+        for names in [true, false] {
+            let (answered, wait) = mpsc::channel::<()>();
+            let (answered, wait) = (Mutex::new(answered), Arc::new(Mutex::new(wait)));
+            let endpoint = Endpoint::bare(move |post| match post.what() {
+                "(response)" => {
+                    answered.lock().unwrap().send(()).unwrap();
+                    http(202, "", "")
+                }
+                "initialize" => {
+                    let result = json!({ "protocolVersion": "2025-11-25", "capabilities": {},
+                        "serverInfo": { "name": "legacy", "version": "1" } });
+                    let (reply, wait) = (response(post, &result), wait.clone());
+                    let write = move |chunks: &mut Chunks| {
+                        chunks.event(&ping("p"));
+                        wait.lock().unwrap().recv().unwrap();
+                        chunks.event(&reply);
+                        chunks.end();
+                    };
+                    let session = if names { "Mcp-Session-Id: s1\r\n" } else { "" };
+                    let headers = format!("Content-Type: text/event-stream\r\n{session}");
+                    Answer::Chunked { status: 200, headers, write: Box::new(write) }
+                }
+                "GET" => http(405, "", ""),
+                _ => session(post).unwrap(),
+            });
+            let client = Client::open(endpoint.server()).unwrap();
+            let answer = endpoint.next("(response)");
+            assert_eq!(answer.body, json!({ "jsonrpc": "2.0", "id": "p", "result": {} }));
+            assert_eq!(answer.header("mcp-session-id"), names.then_some("s1"));
+            assert_eq!(answer.header("mcp-protocol-version"), None);
+            client.close();
+        }
+    });
+}
+
 /// A server whose calls are answered on streams that the test writes, as are all GETs.
 fn held_streams() -> (Endpoint, Receiver<Chunks>, Receiver<Chunks>) {
     let (posts, of_posts) = mpsc::channel();

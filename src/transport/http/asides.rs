@@ -1,6 +1,6 @@
-//! What no caller waits for: notifications, and answers to what a legacy server asks. They leave in
-//! order while the exchanges of calls go on, on threads that are there only while there is something
-//! to send.
+//! What no caller waits for: notifications, and answers to what a legacy server asks. They leave
+//! while the exchanges of calls go on, a few at a time, on threads that are there only while there is
+//! something to send.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
@@ -14,7 +14,8 @@ use crate::net::{Carrier, Failure, Headers, Request};
 use crate::transport::Outgoing;
 
 use super::lanes::Key;
-use super::{Shared, headers};
+use super::standing::is_session;
+use super::{Shared, Terms, headers};
 
 /// A server that takes its time with one must not hold up all others.
 const AT_ONCE: usize = 4;
@@ -43,17 +44,28 @@ impl Aside {
     }
 }
 
+impl Terms {
+    /// What goes with an aside, if there may be any. ERA-51: a legacy server may also ask before it
+    /// answers `initialize`, with nothing settled but the session that its answer names.
+    fn of_asides(&self) -> Option<Self> {
+        let is_legacy = self.version.is_some() || self.endpoint.is_some() || self.is_accepted;
+        let offered = self.offered.clone().filter(is_session);
+        let session = offered.or_else(|| self.session.clone());
+        is_legacy.then(|| Self { session, ..self.clone() })
+    }
+}
+
 impl Shared {
     pub(super) fn post_aside(self: &Arc<Self>, message: Outgoing<'_>) -> Result<()> {
         let mut state = self.lock();
         if state.is_closed {
             return Err(Error::closed());
         }
-        if state.terms.version.is_none() {
+        let Some(terms) = state.terms.of_asides() else {
             let text = "notifications and answers are not sent over HTTP in this era";
             return Err(Error::new(ErrorKind::Unsupported, text));
-        }
-        let headers = headers::of_message(&message, &state.terms, Headers::new())?;
+        };
+        let headers = headers::of_message(&message, &terms, Headers::new())?;
         let aside = Aside { headers, body: message.json };
         let bytes = state.asides.bytes.saturating_add(aside.cost());
         if bytes > self.limits.outgoing && !state.asides.queue.is_empty() {

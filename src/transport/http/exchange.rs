@@ -231,7 +231,9 @@ impl Shared {
             // LHTTP-4: of an answer that begins a session. SSE-7: over HTTP+SSE there is none.
             let begins = response.is_success() && terms.endpoint.is_none();
             let offered = response.header(&headers::SESSION).filter(|_| begins);
-            self.lock().terms.offered = offered.cloned();
+            let mut state = self.lock();
+            state.terms.offered = offered.cloned();
+            state.terms.is_accepted |= response.is_success();
         }
         let had_session = terms.session.is_some() && !exchange.is_initialize;
         if !response.is_success() {

@@ -75,6 +75,8 @@ struct State {
 struct Terms {
     version: Option<ProtocolVersion>,
     session: Option<HeaderValue>,
+    /// The server has accepted an `initialize`.
+    is_accepted: bool,
     /// What the last answer to `initialize` named.
     offered: Option<HeaderValue>,
     /// Where messages go to, over HTTP+SSE.

@@ -197,7 +197,7 @@ impl Shared {
 }
 
 /// LHTTP-5, LHTTP-6
-fn is_session(id: &HeaderValue) -> bool {
+pub(super) fn is_session(id: &HeaderValue) -> bool {
     const LONGEST: usize = 4096;
     let bytes = id.as_bytes();
     (1..=LONGEST).contains(&bytes.len()) && bytes.iter().all(|byte| matches!(byte, 0x21..=0x7E))
