@@ -897,3 +897,59 @@ fn closing_leaves_nothing_behind() {
         before.are_all_there_is();
     });
 }
+
+#[test]
+fn an_opening_that_is_given_up_at_any_moment_leaves_nothing_behind() {
+    let test = "http_legacy::an_opening_that_is_given_up_at_any_moment_leaves_nothing_behind";
+    alone(test, || {
+        let endpoint = Endpoint::legacy(|_| Answer::Silence);
+        let before = Holdings::now();
+        for step in 0..60 {
+            let token = CancelToken::new();
+            let (server, other) = (endpoint.server(), token.clone());
+            let opening = thread::spawn(move || {
+                let opened = Client::builder().cancel_token(&other).open(server);
+                opened.map(|client| assert!(!client.close().left_behind))
+            });
+            // When the server has seen so much.
+            for _ in 0..step % 5 {
+                endpoint.posts.recv_timeout(SHORT).ok();
+            }
+            token.cancel();
+            drop(opening.join().unwrap());
+            while endpoint.posts.try_recv().is_ok() {}
+        }
+        before.are_all_there_is();
+    });
+}
+
+#[test]
+fn a_stream_that_waits_for_its_token_does_not_outlive_its_client() {
+    let test = "http_legacy::a_stream_that_waits_for_its_token_does_not_outlive_its_client";
+    alone(test, || {
+        let endpoint = Endpoint::legacy(|_| Answer::Silence);
+        let before = Holdings::now();
+        let (asks, asked) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let (asks, released) = (Mutex::new(asks), Mutex::new(released));
+        let count = AtomicUsize::new(0);
+        let server = endpoint.server().bearer_token_with(move || {
+            // After the probe, `initialize` and the notification.
+            if count.fetch_add(1, Ordering::Relaxed) == 3 {
+                asks.lock().unwrap().send(()).unwrap();
+                released.lock().unwrap().recv().unwrap();
+            }
+            Ok::<_, String>("token".to_owned())
+        });
+        let token = CancelToken::new();
+        let other = token.clone();
+        let opening =
+            thread::spawn(move || Client::builder().cancel_token(&other).open(server).is_err());
+        asked.recv().unwrap();
+        token.cancel();
+        assert!(opening.join().unwrap());
+        release.send(()).unwrap();
+        before.are_all_there_is();
+        assert!(!endpoint.seen().contains(&"GET".to_owned()));
+    });
+}
