@@ -81,7 +81,7 @@ enum Stage {
 /// What the handshake of a legacy server has settled. Empty before, and in the modern era.
 #[derive(Clone, Default)]
 struct Terms {
-    /// The handshake has begun at least.
+    /// The last thing that showed the era was of the legacy one: the handshake has begun at least.
     is_legacy: bool,
     version: Option<ProtocolVersion>,
     session: Option<HeaderValue>,
@@ -176,6 +176,7 @@ impl Transport for Http {
             return Err(Error::new(ErrorKind::Limit, text).hint("Raise `Limits::in_flight`"));
         }
         let is_initialize = message.method == INITIALIZE;
+        state.terms.is_legacy &= message.version.is_none();
         state.terms.is_legacy |= is_initialize;
         let headers = headers::of_message(&message, &state.terms, own)?;
         let lane = state.lanes.idle.pop().unwrap_or_else(|| self.0.new_lane());
