@@ -24,6 +24,8 @@ mod house;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "http")]
+mod http_faults;
+#[cfg(feature = "http")]
 mod http_peer;
 #[cfg(unix)]
 mod killed;
@@ -33,6 +35,7 @@ mod methods;
 #[cfg(feature = "http")]
 mod mirrored;
 mod rpc;
+mod snapshot;
 mod spec;
 mod stdio;
 #[cfg(feature = "tls")]
