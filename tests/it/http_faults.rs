@@ -388,12 +388,20 @@ fn one(name: &str, peer: impl FnOnce() -> Peer, drive: impl FnOnce(&Peer) -> Res
     let peak_before = peak();
     let peer = peer();
     let said = drive(&peer).map_or_else(|error| error.to_string(), |()| "ok".into());
-    let port = peer.address().rsplit_once(':').unwrap().1.to_owned();
     drop(peer);
     before.are_all_there_is();
     let growth = peak() - peak_before;
     assert!(growth <= 2 * LIMIT, "{name}: memory grew by {growth} bytes, the limit is {LIMIT}");
-    println!("\n<said {name}>{}</said>", said.replace(&port, "PORT"));
+    println!("\n<said {name}>{}</said>", without_ports(&said));
+}
+
+/// They are others every time.
+fn without_ports(text: &str) -> String {
+    let mut parts = text.split("127.0.0.1:");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        text + "127.0.0.1:PORT" + part.trim_start_matches(|c: char| c.is_ascii_digit())
+    })
 }
 
 /// A fault's name, what the server does, and what the call comes to.
@@ -880,9 +888,18 @@ fn a_byte_now_and_then() {
             };
             one(name, || Peer::modern(respond), |peer| costs_a_clock(peer.server()));
         }
-        let forever =
-            |_: &Seen, to: &mut TcpStream| repeat(to, b"HTTP/1.1 100 Continue\r\n\r\n", usize::MAX);
-        one("continues without end", || Peer::modern(forever), |p| costs_a_clock(p.server()));
+        let flood = |_: &Seen, to: &mut TcpStream| {
+            repeat(to, &b"HTTP/1.1 100 Continue\r\n\r\n".repeat(10_000), usize::MAX)
+        };
+        let serve = |peer: &Peer| costs_one_call(peer.server(), TOO_LARGE);
+        one("continues without end", || Peer::modern(flood), serve);
+        let slow = |_: &Seen, to: &mut TcpStream| {
+            while to.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").is_ok() {
+                thread::sleep(Duration::from_millis(5));
+            }
+            Then::Close
+        };
+        one("continues now and then", || Peer::modern(slow), |p| costs_a_clock(p.server()));
         let comments = |_: &Seen, to: &mut TcpStream| {
             write(to, EVENTS);
             repeat(to, &b":\n\n".repeat(1000), usize::MAX)
@@ -1125,5 +1142,225 @@ fn a_connection_that_was_closed_while_it_was_idle_costs_nothing() {
             }
             Ok(())
         });
+    });
+}
+
+/// Where a redirect goes.
+fn redirect(status: u16, location: &str) -> String {
+    http(&format!("{status} X"), &format!("Location: {location}\r\n"), "over there")
+}
+
+// HTTP-21
+#[test]
+fn a_followed_redirect_repeats_the_request() {
+    faults("a_followed_redirect_repeats_the_request", || {
+        for status in [307, 308] {
+            let came = Arc::new(Mutex::new(Vec::new()));
+            let seen_by = came.clone();
+            let respond = move |seen: &Seen, to: &mut TcpStream| {
+                let mut came = seen_by.lock().unwrap();
+                came.push((seen.line.clone(), seen.headers.clone(), seen.body.clone()));
+                let answer = match came.len() {
+                    6 => seen.echo(),
+                    hop => redirect(status, &format!("/{hop}?x=y#z")),
+                };
+                write(to, answer)
+            };
+            let drive = |peer: &Peer| {
+                let server = peer.server().bearer_token("hunter2").header("X-Mine", "1");
+                costs_one_call(server, None)
+            };
+            one(&format!("{status} five times"), || Peer::modern(respond), drive);
+            let came = came.lock().unwrap();
+            assert_eq!(came.len(), 6);
+            let (_, headers, body) = &came[0];
+            for name in ["authorization", "x-mine", "mcp-method", "mcp-name", "accept"] {
+                assert!(headers.contains_key(name), "{name}");
+            }
+            for (hop, (line, again, the_same)) in came.iter().enumerate().skip(1) {
+                assert_eq!(line, &format!("POST /{hop}?x=y HTTP/1.1"));
+                assert_eq!((again, the_same), (headers, body));
+            }
+        }
+    });
+}
+
+// HTTP-21
+#[test]
+fn redirects_end() {
+    faults("redirects_end", || {
+        let circle = |_: &Seen, to: &mut TcpStream| write(to, redirect(307, "/mcp"));
+        one(
+            "a circle of redirects",
+            || Peer::modern(circle),
+            |peer| {
+                let result = costs_one_call(peer.server(), UNREACHABLE);
+                // The opening, the call and five more, and two calls of the other tool.
+                assert_eq!(peer.requests(), 1 + 6 + 2);
+                result
+            },
+        );
+        let closes = |_: &Seen, to: &mut TcpStream| {
+            write(to, redirect(308, "/mcp"));
+            Then::Close
+        };
+        one(
+            "a circle that is closed each time",
+            || Peer::modern(closes),
+            |peer| costs_one_call(peer.server(), UNREACHABLE),
+        );
+        one(
+            "a circle at the opening",
+            || Peer::bare(circle),
+            |peer| {
+                let error = Client::open(peer.server()).unwrap_err();
+                assert_eq!(peer.requests(), 6);
+                Err(error)
+            },
+        );
+    });
+}
+
+// HTTP-21
+#[test]
+fn redirects_that_are_refused_take_nothing_along() {
+    faults("redirects_that_are_refused_take_nothing_along", || {
+        let other = Peer::bare(|_, _| panic!("it was redirected"));
+        let elsewhere = other.address().to_owned();
+        let mut targets = Vec::new();
+        for status in [300, 301, 302, 303, 304, 305, 399] {
+            targets.push((format!("{status} to its own"), status, "/new?key=hunter2".to_owned()));
+        }
+        for status in [301, 302, 303, 307, 308] {
+            let target = format!("http://{elsewhere}/mcp?key=hunter2#hunter2");
+            targets.push((format!("{status} elsewhere"), status, target));
+        }
+        for (name, target) in [
+            ("307 to https", format!("https://{elsewhere}/mcp")),
+            ("307 with a password", "http://me:hunter2@127.0.0.1/".to_owned()),
+            ("307 to a file", "file:///hunter2".to_owned()),
+            ("307 to nowhere", String::new()),
+        ] {
+            targets.push((name.to_owned(), 307, target));
+        }
+        for (name, status, location) in targets {
+            let respond =
+                move |_: &Seen, to: &mut TcpStream| write(to, redirect(status, &location));
+            one(
+                &name,
+                || Peer::modern(respond),
+                |peer| {
+                    let server = peer.server().bearer_token("hunter2").header("X-Key", "hunter2");
+                    let error = costs_one_call(server, UNREACHABLE).unwrap_err();
+                    assert!(!error.to_string().contains("hunter2"), "{error}");
+                    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+                    assert_eq!(peer.requests(), 4);
+                    Err(error)
+                },
+            );
+        }
+        assert_eq!(other.requests(), 0);
+    });
+}
+
+/// Opens a client of something else than a server of the kind that the URL says.
+#[cfg(feature = "tls")]
+fn opens_nothing(name: &str, scheme: &str, serve: fn(TcpStream), kind: ErrorKind) {
+    let peer = || Peer::raw(None, move |_, stream, _| serve(stream));
+    one(name, peer, |peer| {
+        let url = peer.url.replace("http", scheme);
+        let timeouts = Timeouts::default().connect(SHORT);
+        let error = Client::open(server(&url).timeouts(timeouts)).unwrap_err();
+        assert_eq!(error.kind(), kind, "{name}: {error}");
+        Err(error)
+    });
+}
+
+/// Reads what comes first.
+#[cfg(feature = "tls")]
+fn swallow(stream: &mut TcpStream) {
+    let _ = stream.read(&mut [0; 4096]);
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn encrypted_and_plain() {
+    faults("encrypted_and_plain", || {
+        let plain = |mut stream: TcpStream| {
+            swallow(&mut stream);
+            write(&mut stream, "HTTP/1.1 400 Bad Request\r\n\r\n");
+        };
+        opens_nothing("https to a plain server", "https", plain, ErrorKind::Unreachable);
+        let encrypted = |mut stream: TcpStream| {
+            swallow(&mut stream);
+            write(&mut stream, [21, 3, 3, 0, 2, 2, 70]);
+        };
+        opens_nothing("http to an encrypted server", "http", encrypted, ErrorKind::Protocol);
+        let says_so = |mut stream: TcpStream| {
+            swallow(&mut stream);
+            let text = "Client sent an HTTP request to an HTTPS server.\n";
+            write(&mut stream, http("400 Bad Request", "Connection: close\r\n", text));
+        };
+        opens_nothing("http to one that says so", "http", says_so, ErrorKind::Unreachable);
+        let alert = |mut stream: TcpStream| {
+            swallow(&mut stream);
+            write(&mut stream, [21, 3, 3, 0, 2, 2, 40]);
+        };
+        opens_nothing("a handshake that is refused", "https", alert, ErrorKind::Unreachable);
+        let closes = |mut stream: TcpStream| swallow(&mut stream);
+        opens_nothing("a handshake that is closed", "https", closes, ErrorKind::Disconnected);
+        let resets = |mut stream: TcpStream| {
+            swallow(&mut stream);
+            reset(&stream);
+        };
+        opens_nothing("a handshake that is reset", "https", resets, ErrorKind::Disconnected);
+        let silent =
+            |mut stream: TcpStream| while stream.read(&mut [0; 64]).is_ok_and(|came| came > 0) {};
+        opens_nothing("a handshake without an answer", "https", silent, ErrorKind::Timeout);
+        let drips = |mut stream: TcpStream| {
+            write(&mut stream, [22, 3, 3, 63, 0]);
+            drip(&mut stream, 2);
+        };
+        opens_nothing("a handshake that drips", "https", drips, ErrorKind::Timeout);
+        let (here, is_here) = mpsc::channel();
+        let peer = || {
+            Peer::raw(None, move |_, stream, _| {
+                here.send(()).unwrap();
+                silent(stream);
+            })
+        };
+        one("a handshake that is cancelled", peer, |peer| {
+            let token = CancelToken::new();
+            let server = server(&peer.url.replace("http", "https"));
+            let builder = Client::builder().cancel_token(&token);
+            thread::scope(|scope| {
+                let opening = scope.spawn(|| builder.open(server).unwrap_err());
+                is_here.recv().unwrap();
+                token.cancel();
+                Err(opening.join().unwrap())
+            })
+        });
+    });
+}
+
+#[test]
+fn hosts_that_are_not_there() {
+    faults("hosts_that_are_not_there", || {
+        one(
+            "a port where nobody listens",
+            || Peer::raw(None, |_, _, _| ()),
+            |_| {
+                let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+                let error = Client::open(server(&format!("http://{address}/"))).unwrap_err();
+                assert_eq!((error.kind(), error.may_have_run()), (ErrorKind::Unreachable, false));
+                Err(error)
+            },
+        );
+        // The system's own words are not the same everywhere.
+        let before = Holdings::now();
+        let error = Client::open(server("http://nonexistent.invalid/mcp")).unwrap_err();
+        assert_eq!((error.kind(), error.may_have_run()), (ErrorKind::Unreachable, false));
+        assert!(error.to_string().contains("Check the host's name"), "{error}");
+        before.are_all_there_is();
     });
 }
