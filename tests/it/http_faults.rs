@@ -888,6 +888,22 @@ fn a_byte_now_and_then() {
             };
             one(name, || Peer::modern(respond), |peer| costs_a_clock(peer.server()));
         }
+        let error = |_: &Seen, to: &mut TcpStream| {
+            write(to, "HTTP/1.1 500 X\r\nContent-Length: 1000000\r\n\r\n");
+            drip(to, b' ')
+        };
+        // What has come by then says more than that the time is up.
+        one(
+            "drips an error",
+            || Peer::modern(error),
+            |peer| {
+                let client = Client::open(peer.server())?;
+                let error = fails_soon(&client, "fault");
+                assert_eq!((error.kind(), error.may_have_run()), UNREACHABLE.unwrap());
+                echo(&client)?;
+                Err(error)
+            },
+        );
         let flood = |_: &Seen, to: &mut TcpStream| {
             repeat(to, &b"HTTP/1.1 100 Continue\r\n\r\n".repeat(10_000), usize::MAX)
         };
@@ -1362,5 +1378,118 @@ fn hosts_that_are_not_there() {
         assert_eq!((error.kind(), error.may_have_run()), (ErrorKind::Unreachable, false));
         assert!(error.to_string().contains("Check the host's name"), "{error}");
         before.are_all_there_is();
+    });
+}
+
+/// Answers to `initialize` that name a session of so many bytes.
+fn names_a_session(length: usize) -> Peer {
+    Peer::bare(move |seen, to| {
+        let result = json!({ "protocolVersion": "2025-11-25", "capabilities": {},
+            "serverInfo": { "name": "raw", "version": "1" } });
+        let session = format!("{JSON}Mcp-Session-Id: {}\r\n", "s".repeat(length));
+        let answer = match seen.is("initialize") {
+            true => http("200 OK", &session, &seen.response(&result)),
+            false => http("405 X", "", ""),
+        };
+        write(to, answer)
+    })
+}
+
+// LHTTP-5, LHTTP-6
+#[test]
+fn a_session_id_that_is_too_long() {
+    faults("a_session_id_that_is_too_long", || {
+        for (name, length) in [("a session id of 5000", 5000), ("a session id of 1 MiB", MIB)] {
+            one(
+                name,
+                || names_a_session(length),
+                |peer| {
+                    let error = Client::open(peer.server().era(Era::Legacy)).unwrap_err();
+                    assert!(!error.to_string().contains("sss"), "{error}");
+                    // It was not repeated.
+                    assert_eq!(peer.requests(), 1);
+                    Err(error)
+                },
+            );
+        }
+    });
+}
+
+/// A legacy client, three calls and the end of it, in no time.
+fn lives(peer: &Peer) -> Result<()> {
+    let client = Client::open(peer.server().era(Era::Legacy))?;
+    for _ in 0..3 {
+        echo(&client)?;
+    }
+    assert!(!client.close().left_behind);
+    Ok(())
+}
+
+// LHTTP-11, LHTTP-16
+#[test]
+fn what_nobody_waits_for_is_never_answered() {
+    faults("what_nobody_waits_for_is_never_answered", || {
+        one("silence on DELETE and GET", || Peer::legacy(|_, _| Then::Wait), lives);
+        let drips = |_: &Seen, to: &mut TcpStream| {
+            write(to, "HTTP/1.1 200 OK\r\nX: ");
+            drip(to, b'x')
+        };
+        one("drips on DELETE and GET", || Peer::legacy(drips), lives);
+        let resets = |_: &Seen, _: &mut TcpStream| Then::Reset;
+        one("resets on DELETE and GET", || Peer::legacy(resets), lives);
+        let errors = |_: &Seen, to: &mut TcpStream| write(to, http("500 X", "", PAGE));
+        one("errors on DELETE and GET", || Peer::legacy(errors), lives);
+        // One that waits all the same has a token.
+        one(
+            "silence on GET, and a cancelled opening",
+            || Peer::legacy(|_, _| Then::Wait),
+            |peer| {
+                let token = CancelToken::new();
+                let builder = Client::builder().cancel_token(&token);
+                let server = peer.server().era(Era::Legacy);
+                thread::scope(|scope| {
+                    let opening = scope.spawn(|| builder.open(server).unwrap_err());
+                    assert!(until(|| peer.requests() == 3));
+                    token.cancel();
+                    Err(opening.join().unwrap())
+                })
+            },
+        );
+    });
+}
+
+/// A peer whose own stream says the same without end, and that never takes an answer.
+fn floods(message: &Value) -> Peer {
+    let event = format!("data: {message}\n\n").repeat(1000);
+    Peer::legacy(move |seen, to| {
+        if !seen.is_get() {
+            return Then::Wait;
+        }
+        write(to, EVENTS);
+        repeat(to, event.as_bytes(), usize::MAX)
+    })
+}
+
+#[test]
+fn floods_on_the_servers_own_stream() {
+    faults("floods_on_the_servers_own_stream", || {
+        let notification = json!({ "jsonrpc": "2.0", "method": "notifications/x", "params": {
+            "text": "x".repeat(1000) } });
+        one("floods notifications", || floods(&notification), lives);
+        one(
+            "floods a slow listener",
+            || floods(&notification),
+            |peer| {
+                let listens = Client::builder().on_notification(|_, _| thread::yield_now());
+                let client = listens.open(peer.server().era(Era::Legacy))?;
+                for _ in 0..3 {
+                    echo(&client)?;
+                }
+                assert!(!client.close().left_behind);
+                Ok(())
+            },
+        );
+        let ping = json!({ "jsonrpc": "2.0", "id": "x".repeat(1000), "method": "ping" });
+        one("floods pings", || floods(&ping), lives);
     });
 }
