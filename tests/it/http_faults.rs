@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
@@ -18,9 +19,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use umcp::{CancelToken, Client, Era, ErrorKind, Limits, Result, Server, Timeouts};
+use umcp::{
+    CallToolResult, CancelToken, Client, Era, ErrorKind, Limits, Pending, Result, Server, Timeouts,
+};
 
-use crate::alone::{Holdings, alone, peak, until};
+use crate::alone::{Holdings, alone, peak, playing, role, until};
 use crate::calls::said;
 use crate::snapshot::Snapshot;
 use crate::stdio::discovered;
@@ -1491,5 +1494,245 @@ fn floods_on_the_servers_own_stream() {
         );
         let ping = json!({ "jsonrpc": "2.0", "id": "x".repeat(1000), "method": "ping" });
         one("floods pings", || floods(&ping), lives);
+    });
+}
+
+/// A host that takes one connection, and no other before the gate is opened.
+#[cfg(target_os = "linux")]
+fn full(gate: Receiver<()>) -> Peer {
+    Peer::raw(Some(gate), |connection, stream, count| {
+        let respond = |seen: &Seen, to: &mut TcpStream| as_it_should(seen, to, &|_, _| Then::Wait);
+        let _ = converse(connection, stream, &respond, count);
+    })
+}
+
+/// Takes the place of the one connection that may wait for the host. Others hang from now on.
+#[cfg(target_os = "linux")]
+fn fill(peer: &Peer) -> TcpStream {
+    let address = peer.address().parse().unwrap();
+    let filler = TcpStream::connect(address).unwrap();
+    let more = TcpStream::connect_timeout(&address, Duration::from_millis(50));
+    assert_eq!(more.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    filler
+}
+
+/// How many are trying to connect to it.
+#[cfg(target_os = "linux")]
+fn connecting_to(peer: &Peer) -> usize {
+    const SYN_SENT: &str = "02";
+    let port: u16 = peer.address().rsplit_once(':').unwrap().1.parse().unwrap();
+    let to = format!("0100007F:{port:04X}");
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let is_trying = |line: &&str| {
+        let mut fields = line.split_whitespace().skip(2);
+        fields.next() == Some(&to) && fields.next() == Some(SYN_SENT)
+    };
+    table.lines().filter(is_trying).count()
+}
+
+/// A client whose only connection is in use, of a host that takes no other.
+#[cfg(target_os = "linux")]
+fn without_a_way_in(peer: &Peer) -> Result<(Client, Pending<'static, CallToolResult>, TcpStream)> {
+    let client = Client::open(peer.server())?;
+    let filler = fill(peer);
+    let waiting = client.tool("fault").start()?;
+    assert!(until(|| peer.requests() == 2));
+    Ok((client, waiting, filler))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_host_that_accepts_nobody() {
+    faults("a_host_that_accepts_nobody", || {
+        let (open, gate) = mpsc::channel();
+        one(
+            "connecting in vain",
+            || full(gate),
+            |peer| {
+                let (client, waiting, filler) = without_a_way_in(peer)?;
+                let threads = Holdings::now().threads;
+                let error = fails_soon(&client, "echo");
+                assert!(error.is_timeout() && !error.may_have_run(), "{error}");
+                assert!(until(|| connecting_to(peer) == 0 && Holdings::now().threads == threads));
+
+                let token = CancelToken::new();
+                let call = client.tool("echo").cancel_token(&token).start()?;
+                assert!(until(|| connecting_to(peer) == 1));
+                token.cancel();
+                let cancelled = call.wait().unwrap_err();
+                assert!(cancelled.is_cancelled() && !cancelled.may_have_run(), "{cancelled}");
+
+                // What nothing can interrupt goes on, alone: the others wait for it.
+                let calls = [(); 3].map(|()| client.tool("echo").timeout(SHORT).start().unwrap());
+                assert_eq!(connecting_to(peer), 1);
+                for call in calls {
+                    let error = call.wait().unwrap_err();
+                    assert!(error.is_timeout() && !error.may_have_run(), "{error}");
+                }
+                assert_eq!(connecting_to(peer), 1);
+                assert!(until(|| Holdings::now().threads == threads + 1));
+
+                // The host is there again.
+                open.send(()).unwrap();
+                echo(&client)?;
+                assert_eq!(connecting_to(peer), 0);
+                drop((filler, waiting));
+                assert!(!client.close().left_behind);
+                Err(error)
+            },
+        );
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn closing_does_not_wait_for_a_host_that_accepts_nobody() {
+    faults("closing_does_not_wait_for_a_host_that_accepts_nobody", || {
+        let (open, gate) = mpsc::channel();
+        one(
+            "closed while connecting",
+            || full(gate),
+            |peer| {
+                let (client, waiting, filler) = without_a_way_in(peer)?;
+                // One at a time tries, now that the host has not answered.
+                assert!(fails_soon(&client, "echo").is_timeout());
+                let calls = [(); 3].map(|()| client.tool("echo").start().unwrap());
+                assert!(until(|| connecting_to(peer) == 1));
+                assert!(client.close().left_behind);
+                for call in calls {
+                    let error = call.wait().unwrap_err();
+                    assert_eq!((error.kind(), error.may_have_run()), (ErrorKind::Closed, false));
+                }
+                let error = waiting.wait().unwrap_err();
+                assert_eq!((error.kind(), error.may_have_run()), (ErrorKind::Closed, true));
+                // Nothing else ends the attempt before the calls' own clock.
+                assert_eq!(connecting_to(peer), 1);
+                open.send(()).unwrap();
+                drop(filler);
+                Err(error)
+            },
+        );
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn opening_does_not_wait_for_a_host_that_accepts_nobody() {
+    faults("opening_does_not_wait_for_a_host_that_accepts_nobody", || {
+        let (open, gate) = mpsc::channel();
+        one(
+            "opened in vain",
+            || full(gate),
+            |peer| {
+                let first = TcpStream::connect(peer.address()).unwrap();
+                let filler = fill(peer);
+                let timeouts = Timeouts::default().connect(SHORT);
+                let error = Client::open(peer.server().timeouts(timeouts)).unwrap_err();
+                assert!(error.is_timeout() && !error.may_have_run(), "{error}");
+                let token = CancelToken::new();
+                let builder = Client::builder().cancel_token(&token);
+                let cancelled = thread::scope(|scope| {
+                    let opening = scope.spawn(|| builder.open(peer.server()).unwrap_err());
+                    assert!(until(|| connecting_to(peer) == 1));
+                    token.cancel();
+                    opening.join().unwrap()
+                });
+                assert!(cancelled.is_cancelled() && !cancelled.may_have_run(), "{cancelled}");
+                open.send(()).unwrap();
+                assert!(until(|| connecting_to(peer) == 0));
+                drop((first, filler));
+                Err(error)
+            },
+        );
+    });
+}
+
+const MANY: usize = 300;
+
+/// The server of calls that are never answered.
+fn never_answers(era: &str) {
+    let blocked = AtomicUsize::new(0);
+    let respond = move |seen: &Seen, to: &mut TcpStream| {
+        if seen.calls("fault") {
+            if blocked.fetch_add(1, Ordering::SeqCst) + 1 == MANY {
+                println!("\nall here");
+            }
+            return Then::Wait;
+        }
+        write(to, http("405 X", "", ""))
+    };
+    let peer = match era {
+        "legacy" => Peer::legacy(respond),
+        _ => Peer::modern(respond),
+    };
+    println!("\n{}", peer.url);
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    // Its threads have nothing to end for.
+    std::process::exit(0);
+}
+
+/// Many calls that wait for a server in a process of its own, and what ends them.
+fn many_blocked_calls(test: &str, era: Era, kind: ErrorKind, end: fn(&Client, &CancelToken)) {
+    let test = format!("http_faults::{test}");
+    if let Some(era) = role().as_deref().and_then(|role| role.strip_prefix("serves ")) {
+        return never_answers(era);
+    }
+    let name = test.clone();
+    alone(&test, move || {
+        let mut child = playing(&name, &format!("serves {era}"));
+        let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(|it| it.unwrap());
+        let url = lines.find(|line| line.starts_with("http://")).unwrap();
+        let before = Holdings::now();
+        let server = Server::url(url).name("web").era(era);
+        let client = Client::open(server.limits(Limits::default().in_flight(MANY))).unwrap();
+        let token = CancelToken::new();
+        thread::scope(|scope| {
+            let call = || client.tool("fault").cancel_token(&token).call().unwrap_err();
+            let calls: Vec<_> = (0..MANY).map(|_| scope.spawn(call)).collect();
+            assert!(lines.any(|line| line == "all here"));
+            end(&client, &token);
+            for call in calls {
+                let error = call.join().unwrap();
+                assert_eq!((error.kind(), error.may_have_run()), (kind, true), "{error}");
+            }
+        });
+        if kind == ErrorKind::Cancelled {
+            echo(&client).unwrap();
+        }
+        let report = client.close();
+        assert!(!report.left_behind, "{report:?}");
+        drop(client);
+        before.are_all_there_is();
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    });
+}
+
+#[test]
+fn many_blocked_calls_are_cancelled() {
+    let test = "many_blocked_calls_are_cancelled";
+    many_blocked_calls(test, Era::Modern, ErrorKind::Cancelled, |_, token| token.cancel());
+}
+
+#[test]
+fn many_blocked_calls_are_cancelled_in_the_legacy_era() {
+    let test = "many_blocked_calls_are_cancelled_in_the_legacy_era";
+    many_blocked_calls(test, Era::Legacy, ErrorKind::Cancelled, |_, token| token.cancel());
+}
+
+#[test]
+fn a_client_with_many_blocked_calls_is_closed() {
+    let test = "a_client_with_many_blocked_calls_is_closed";
+    many_blocked_calls(test, Era::Modern, ErrorKind::Closed, |client, _| {
+        assert!(!client.close().left_behind);
+    });
+}
+
+#[test]
+fn a_client_with_many_blocked_calls_is_closed_in_the_legacy_era() {
+    let test = "a_client_with_many_blocked_calls_is_closed_in_the_legacy_era";
+    many_blocked_calls(test, Era::Legacy, ErrorKind::Closed, |client, _| {
+        assert!(!client.close().left_behind);
     });
 }
