@@ -1,6 +1,7 @@
 //! HTTP exchanges over ureq: one lane, one exchange at a time, one way to interrupt it.
 
 mod door;
+mod one_piece;
 mod redirect;
 mod retry_after;
 mod settings;
