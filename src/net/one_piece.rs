@@ -20,19 +20,21 @@ impl<T: Transport> OnePiece<T> {
 
     /// Sends what the buffer begins with, and before that what is held back.
     fn send(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        let head = std::mem::take(&mut self.head);
-        let output = self.inner.buffers().output();
+        let Self { inner, head } = self;
+        let output = inner.buffers().output();
         let whole = head.len() + amount;
         if whole <= output.len() {
             output.copy_within(..amount, head.len());
-            fill(output, &head);
-            return self.inner.transmit_output(whole, timeout);
+            fill(output, head);
+            head.clear();
+            return inner.transmit_output(whole, timeout);
         }
         let rest = output.get(..amount).unwrap_or_default().to_vec();
-        fill(output, &head);
-        self.inner.transmit_output(head.len(), timeout)?;
-        fill(self.inner.buffers().output(), &rest);
-        self.inner.transmit_output(amount, timeout)
+        fill(output, head);
+        inner.transmit_output(head.len(), timeout)?;
+        head.clear();
+        fill(inner.buffers().output(), &rest);
+        inner.transmit_output(amount, timeout)
     }
 }
 
