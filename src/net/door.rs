@@ -20,6 +20,8 @@ use ureq::{Error, Timeout};
 
 use crate::deadline::Deadline;
 
+use super::one_piece::OnePiece;
+
 /// What is known of attempts to connect to one host.
 #[derive(Default)]
 pub(crate) struct Host {
@@ -224,7 +226,7 @@ impl Connector for Opener {
         self.door.enter()?;
         let connected = self.inner.connect(details, chained);
         self.door.leave(Some(connected.is_ok()));
-        connected
+        Ok(connected?.map(|connection| Box::new(OnePiece::new(connection)) as Self::Out))
     }
 }
 

@@ -147,8 +147,11 @@ impl Shared {
         carrier: Carrier,
     ) -> Option<Exchange> {
         let outcome = self.carry(&mut exchange, carrier);
-        if let Err(Stop::Elsewhere) = outcome {
-            return Some(exchange);
+        match outcome {
+            Err(Stop::Elsewhere) => return Some(exchange),
+            // Whoever leaves it finds out here what was sent.
+            Err(Stop::Silent) => return None,
+            _ => {}
         }
         let Exchange { id, lane, .. } = exchange;
         self.release(Key::Request(id), lane);

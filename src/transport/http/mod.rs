@@ -81,7 +81,7 @@ enum Stage {
 /// What the handshake of a legacy server has settled. Empty before, and in the modern era.
 #[derive(Clone, Default)]
 struct Terms {
-    /// The handshake has begun at least.
+    /// The last thing that showed the era was of the legacy one: the handshake has begun at least.
     is_legacy: bool,
     version: Option<ProtocolVersion>,
     session: Option<HeaderValue>,
@@ -176,6 +176,7 @@ impl Transport for Http {
             return Err(Error::new(ErrorKind::Limit, text).hint("Raise `Limits::in_flight`"));
         }
         let is_initialize = message.method == INITIALIZE;
+        state.terms.is_legacy &= message.version.is_none();
         state.terms.is_legacy |= is_initialize;
         let headers = headers::of_message(&message, &state.terms, own)?;
         let lane = state.lanes.idle.pop().unwrap_or_else(|| self.0.new_lane());
@@ -249,8 +250,10 @@ impl Transport for Http {
         self.0.changed.notify_all();
         self.0.interrupted.notify_all();
         interrupts.into_iter().for_each(|interrupt| _ = interrupt.end());
-        self.0.finish_asides(until);
-        self.0.end_session(until);
+        // Who takes all the time there is leaves none to see its thread end.
+        let half = || Deadline::after(until.remaining() / 2);
+        self.0.finish_asides(half());
+        self.0.end_session(half());
         let idle = std::mem::take(&mut self.0.lock().lanes.idle);
         drop(idle);
         CloseReport { left_behind: !self.0.threads.join(until), ..CloseReport::default() }

@@ -38,7 +38,8 @@ impl Shared {
         let mut state = self.lock();
         let offered = state.terms.offered.take();
         if offered.as_ref().is_some_and(|session| !is_session(session)) {
-            let text = "the server's session id is none: it has other than visible characters";
+            let text = "the server's session id is none: it is too long or has other than visible \
+                        characters";
             return Err(Error::new(ErrorKind::Protocol, text));
         }
         state.terms.session = offered;

@@ -125,14 +125,20 @@ pub(super) fn broken(error: ureq::Error) -> Error {
                 (ErrorKind::Unreachable, "Is this an https port, its certificate trusted?", true)
             }
             _ if is_break(&error) => {
-                (ErrorKind::Disconnected, "The connection broke; open a new client", true)
+                (ErrorKind::Disconnected, "Ask again, if that does no harm", true)
             }
             _ => (ErrorKind::Unreachable, "Check the host's name, and the network", true),
         },
         ureq::Error::Tls(_) | ureq::Error::ConnectProxyFailed(_) => {
             (ErrorKind::Unreachable, "Is its certificate trusted, and the proxy right?", false)
         }
-        _ => (ErrorKind::Disconnected, "The connection broke; open a new client", true),
+        ureq::Error::Protocol(_) | ureq::Error::Decompress(..) => {
+            (ErrorKind::Protocol, "Is this the URL of an MCP endpoint?", true)
+        }
+        ureq::Error::LargeResponseHeader(..) => {
+            (ErrorKind::Limit, "Ask the server's operator", true)
+        }
+        _ => (ErrorKind::Disconnected, "Ask again, if that does no harm", true),
     };
     Error::new(kind, format!("the exchange failed: {error}")).hint(hint).ran(ran).source(error)
 }

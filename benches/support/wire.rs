@@ -1,5 +1,5 @@
-//! The messages as the floor and the reference have them: typed, and with nothing that they can
-//! do without. The modern era's `_meta` is part of every request there is.
+//! The messages as the least of clients have them: typed, and with nothing that they can do
+//! without. The modern era's `_meta` is part of every request there is.
 
 use serde::{Deserialize, Serialize};
 
@@ -61,8 +61,8 @@ pub struct Text {
     pub text: String,
 }
 
-/// Writes the call of a tool as a line.
-pub fn write_call(line: &mut Vec<u8>, id: u64, text: &str) {
+/// Appends the call of a tool.
+pub fn write_call(output: &mut Vec<u8>, id: u64, text: &str) {
     let meta = Meta {
         version: "2026-07-28",
         info: Info { name: "umcp", version: env!("CARGO_PKG_VERSION") },
@@ -70,8 +70,7 @@ pub fn write_call(line: &mut Vec<u8>, id: u64, text: &str) {
     };
     let params = Params { meta, name: "echo", arguments: Arguments { text } };
     let request = Request { jsonrpc: "2.0", id, method: "tools/call", params };
-    serde_json::to_writer(&mut *line, &request).unwrap();
-    line.push(b'\n');
+    serde_json::to_writer(output, &request).unwrap();
 }
 
 impl CallResult {

@@ -1,8 +1,6 @@
 //! Measuring clients in turn, so that whatever else the machine does is shared out fairly.
 
-use std::time::Instant;
-
-use crate::clients::{Call, Subject};
+use crate::clients::Subject;
 
 pub struct Samples(Vec<(Subject, Vec<f64>)>);
 
@@ -45,14 +43,4 @@ impl Samples {
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
-}
-
-/// How long one call takes, in microseconds: the median of so many.
-pub fn p50(call: &mut Call, calls: usize) -> f64 {
-    let timed = (0..calls).map(|_| {
-        let start = Instant::now();
-        call();
-        start.elapsed().as_secs_f64() * 1e6
-    });
-    median(timed.collect())
 }

@@ -15,9 +15,10 @@ pub fn itself() -> PathBuf {
 static SERVERS_RUN_ON: AtomicUsize = AtomicUsize::new(NO_CPU);
 const NO_CPU: usize = usize::MAX;
 
-/// What makes this program the server that answers with texts of `size` bytes.
-pub fn server_arguments(size: usize) -> Vec<String> {
-    let mut arguments = vec!["--serve".to_owned(), size.to_string()];
+/// What makes this program a server, of the kind that the words say.
+pub fn server_arguments(words: &[&str]) -> Vec<String> {
+    let words = ["--serve"].iter().chain(words);
+    let mut arguments: Vec<String> = words.map(|word| (*word).to_owned()).collect();
     let cpu = SERVERS_RUN_ON.load(Ordering::Relaxed);
     arguments.extend((cpu != NO_CPU).then(|| cpu.to_string()));
     arguments
@@ -45,6 +46,11 @@ pub fn peak_memory() -> Option<f64> {
 /// The memory that a process has, in MiB. The figure in `status` is off by up to 128 KiB per CPU.
 pub fn memory(process: u32) -> Option<f64> {
     Some(number(&format!("/proc/{process}/smaps_rollup"), "Rss")? as f64 / 1024.0)
+}
+
+/// How many threads a process has.
+pub fn threads(process: u32) -> Option<u64> {
+    number(&format!("/proc/{process}/status"), "Threads")
 }
 
 /// How often the threads of a process have been switched away from.

@@ -2,18 +2,23 @@
 
 use std::fmt;
 
+use super::samples::Samples;
 use crate::clients::Subject;
-use crate::samples::Samples;
 
 #[derive(Default)]
-pub struct Table(Vec<Row>);
+pub struct Table {
+    rows: Vec<Row>,
+    /// The part of its target by which a figure may miss it and still not fail a check.
+    pub slack: f64,
+    misses: bool,
+}
 
 pub struct Row {
     figure: String,
     values: Vec<(Subject, String)>,
     ratio: String,
     must: String,
-    holds: Option<bool>,
+    value: Option<(f64, Must)>,
 }
 
 /// What a figure must be.
@@ -24,10 +29,10 @@ pub enum Must {
 }
 
 impl Must {
-    fn holds(self, value: f64) -> bool {
+    fn holds(self, value: f64, slack: f64) -> bool {
         match self {
-            Must::AtMost(bound) => value <= bound,
-            Must::AtLeast(bound) => value >= bound,
+            Must::AtMost(bound) => value <= bound * (1.0 + slack),
+            Must::AtLeast(bound) => value >= bound * (1.0 - slack),
         }
     }
 
@@ -46,7 +51,7 @@ impl Row {
             values: Vec::new(),
             ratio: String::new(),
             must: String::new(),
-            holds: None,
+            value: None,
         }
     }
 
@@ -60,36 +65,36 @@ impl Row {
         self
     }
 
-    /// Shows umcp's figure against another's, with and without the fast path; the first counts.
+    /// Shows umcp's figure against another's.
     pub fn against(mut self, other: Subject, samples: &Samples, must: Option<Must>) -> Self {
-        let ratio = samples.ratio(Subject::Umcp, other);
-        let without = samples.ratio(Subject::Threads, other);
-        self.ratio = format!("{ratio:.2} / {without:.2}");
+        let ratios = Subject::JUDGED.map(|subject| samples.ratio(subject, other));
+        self.ratio = ratios.map(|ratio| format!("{ratio:.2}")).join(" / ");
         match must {
-            Some(must) => self.must(ratio, must, ""),
+            Some(must) => self.must(ratios[0], must, ""),
             None => self,
         }
     }
 
     pub fn must(mut self, value: f64, must: Must, unit: &str) -> Self {
         self.must = must.text(unit);
-        self.holds = Some(must.holds(value));
+        self.value = Some((value, must));
         self
     }
 }
 
 impl Table {
     pub fn add(&mut self, row: Row) {
-        self.0.push(row);
+        self.misses |= row.value.is_some_and(|(value, must)| !must.holds(value, self.slack));
+        self.rows.push(row);
     }
 
     /// For what cannot be measured here.
     pub fn cannot(&mut self, figure: &str, why: &str) {
-        self.0.push(Row { must: why.to_owned(), ..Row::new(figure) });
+        self.rows.push(Row { must: why.to_owned(), ..Row::new(figure) });
     }
 
     pub fn misses(&self) -> bool {
-        self.0.iter().any(|row| row.holds == Some(false))
+        self.misses
     }
 }
 
@@ -98,12 +103,15 @@ impl fmt::Display for Table {
         let mut lines = vec![vec!["figure".to_owned()]];
         let head = Subject::ALL.iter().map(|subject| subject.name());
         lines[0].extend(head.chain(["ratio", "must", "holds"]).map(str::to_owned));
-        for row in &self.0 {
+        for row in &self.rows {
             let value = |subject: &Subject| {
                 let found = row.values.iter().find(|(of, _)| of == subject);
                 found.map_or_else(|| "–".to_owned(), |(_, value)| value.clone())
             };
-            let holds = row.holds.map_or("", |holds| if holds { "yes" } else { "NO" });
+            let holds = row.value.map_or("", |(value, must)| match must.holds(value, 0.0) {
+                true => "yes",
+                false => "NO",
+            });
             let mut line = vec![row.figure.clone()];
             line.extend(Subject::ALL.iter().map(value));
             line.extend([row.ratio.clone(), row.must.clone(), holds.to_owned()]);
