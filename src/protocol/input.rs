@@ -121,9 +121,8 @@ impl<'de> Deserialize<'de> for InputRequest {
         }
 
         let Wire { method, params } = Wire::deserialize(deserializer)?;
-        let is_known = |known: &&str| *known == method;
-        let known = ["elicitation/create", "sampling/createMessage", "roots/list"];
-        match known.iter().any(|it| is_known(it)) {
+        const KNOWN: [&str; 3] = ["elicitation/create", "sampling/createMessage", "roots/list"];
+        match KNOWN.contains(&method.as_str()) {
             true => Self::new(&method, params.unwrap_or_else(RawJson::empty_object)),
             false => Ok(Self::Other { method, params }),
         }
