@@ -243,15 +243,16 @@ fn converse(
         let seen = read(connection, &mut reader)?;
         count.fetch_add(1, Ordering::SeqCst);
         match respond(&seen, &mut stream) {
-            Then::Keep => {}
-            Then::Close => return Some(()),
-            Then::Reset => return Some(reset(&stream)),
+            Then::Keep => continue,
+            Then::Close => {}
+            Then::Reset => reset(&stream),
             Then::ResetNext => {
                 let _ = stream.peek(&mut [0]);
-                return Some(reset(&stream));
+                reset(&stream);
             }
-            Then::Wait => return reader.read(&mut [0]).ok().map(drop),
+            Then::Wait => _ = reader.read(&mut [0]),
         }
+        return Some(());
     }
 }
 
@@ -700,7 +701,7 @@ fn a_head_that_is_too_large() {
 }
 
 /// A piece of what is too large.
-const PIECE: [u8; 64 * 1024] = [b'x'; 64 * 1024];
+static PIECE: [u8; 64 * 1024] = [b'x'; 64 * 1024];
 const PIECES: usize = 200 * MIB / PIECE.len();
 
 // HTTP-22
@@ -1057,7 +1058,7 @@ fn no_wait_at_all_is_no_busy_loop() {
             assert!(!client.close().left_behind);
             Err(error)
         };
-        one("retry: 0", || Peer::legacy(respond), drive);
+        one("no wait for the rest", || Peer::legacy(respond), drive);
         // The server's own stream.
         let respond = |seen: &Seen, to: &mut TcpStream| {
             assert!(seen.is_get() || seen.line.starts_with("DELETE "));
@@ -1076,7 +1077,7 @@ fn no_wait_at_all_is_no_busy_loop() {
             assert!(!client.close().left_behind);
             Ok(())
         };
-        one("retry: 0 on its own stream", || Peer::legacy(respond), drive);
+        one("no wait on its own stream", || Peer::legacy(respond), drive);
     });
 }
 
@@ -1220,7 +1221,7 @@ fn redirects_end() {
             },
         );
         let closes = |_: &Seen, to: &mut TcpStream| {
-            write(to, redirect(308, "/mcp"));
+            write(to, http("308 X", "Location: /mcp\r\nConnection: close\r\n", ""));
             Then::Close
         };
         one(
