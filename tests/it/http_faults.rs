@@ -1737,3 +1737,46 @@ fn a_client_with_many_blocked_calls_is_closed_in_the_legacy_era() {
         assert!(!client.close().left_behind);
     });
 }
+
+// LHTTP-23
+#[test]
+fn a_call_that_outlives_its_first_clock_can_still_be_resumed() {
+    faults("a_call_that_outlives_its_first_clock_can_still_be_resumed", || {
+        const CLOCK: Duration = Duration::from_secs(1);
+        let id = Mutex::new(Value::Null);
+        let respond = move |seen: &Seen, to: &mut TcpStream| {
+            if seen.calls("fault") {
+                *id.lock().unwrap() = seen.body["id"].clone();
+                let started = Instant::now();
+                let mut step = 0;
+                write(to, EVENTS.to_owned() + "id: 7\nretry: 0\ndata:\n\n");
+                while started.elapsed() < CLOCK * 5 / 4 {
+                    step += 1;
+                    let token = &seen.body["params"]["_meta"]["progressToken"];
+                    let params = json!({ "progressToken": token, "progress": step });
+                    let method = "notifications/progress";
+                    let said = json!({ "jsonrpc": "2.0", "method": method, "params": params });
+                    write(to, format!("data: {said}\n\n"));
+                    thread::sleep(Duration::from_millis(20));
+                }
+                return Then::Close;
+            }
+            if seen.header("last-event-id").is_none() {
+                return write(to, http("405 X", "", ""));
+            }
+            let id = id.lock().unwrap();
+            let reply = json!({ "jsonrpc": "2.0", "id": *id, "result": said("x") });
+            write(to, format!("{EVENTS}data: {reply}\n\n"));
+            Then::Close
+        };
+        one(
+            "resumed after its first clock",
+            || Peer::legacy(respond),
+            |peer| {
+                let client = Client::open(peer.server().era(Era::Legacy))?;
+                let call = client.tool("fault").timeout(CLOCK).restart_timeout_on_progress();
+                call.call().map(drop)
+            },
+        );
+    });
+}

@@ -299,6 +299,7 @@ impl Shared {
 
     /// LHTTP-23: asks for the rest of a stream.
     fn resume(self: &Arc<Self>, exchange: &mut Exchange, mut resume: Resume) -> Result<(), Stop> {
+        const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
         let key = Key::Request(exchange.id);
         loop {
             if !self.pause(key, resume.wait()) {
@@ -311,7 +312,8 @@ impl Shared {
                 headers: &headers::of_stream(&terms, &resume.last_event_id, own),
                 body: &[],
                 carrier: Carrier::Watched,
-                until: exchange.until,
+                // Progress may have moved the call's clock on since it was sent.
+                until: exchange.until.max(Deadline::after(CONNECTED_WITHIN)),
             };
             let why = match exchange.lane.send(&request) {
                 Ok(response) if response.is_success() && response.is_events() => {
