@@ -731,8 +731,8 @@ fn a_body_that_is_too_large() {
 
 // HTTP-22
 #[test]
-fn events_that_are_too_large() {
-    faults("events_that_are_too_large", || {
+fn an_event_that_is_too_large() {
+    faults("an_event_that_is_too_large", || {
         let reply = |seen: &Seen, to: &mut TcpStream| {
             let text = seen.response(&said("x"));
             let (before, after) = text.rsplit_once('x').unwrap();
@@ -741,27 +741,40 @@ fn events_that_are_too_large() {
             write(to, format!("{after}\n\n"));
             Then::Close
         };
-        let others = |seen: &Seen, to: &mut TcpStream| {
-            write(to, format!("{EVENTS}:"));
-            repeat(to, &PIECE, PIECES);
-            write(to, "\nid: ");
-            repeat(to, &PIECE, PIECES);
-            write(to, "\nunknown: ");
-            repeat(to, &PIECE, PIECES);
-            write(to, format!("\ndata: {}\n\n", seen.response(&said("x"))));
-            Then::Close
-        };
+        let serve = |peer: &Peer| costs_one_call(peer.server(), TOO_LARGE);
+        one("an event of 200 MiB", || Peer::modern(reply), serve);
+    });
+}
+
+// HTTP-22
+#[test]
+fn an_event_that_is_too_large_and_has_no_end() {
+    faults("an_event_that_is_too_large_and_has_no_end", || {
         let unended = |_: &Seen, to: &mut TcpStream| {
             write(to, format!("{EVENTS}data: {{\"jsonrpc\":\"2.0\",\"x\":\""));
             repeat(to, &PIECE, PIECES);
             Then::Close
         };
-        let serve = |peer: &Peer| costs_one_call(peer.server(), TOO_LARGE);
-        one("an event of 200 MiB", || Peer::modern(reply), serve);
-        let serve = |peer: &Peer| costs_one_call(peer.server(), None);
-        one("200 MiB besides the event", || Peer::modern(others), serve);
         let serve = |peer: &Peer| costs_one_call(peer.server(), BROKEN);
         one("200 MiB of an event without end", || Peer::modern(unended), serve);
+    });
+}
+
+// HTTP-8, HTTP-22
+#[test]
+fn a_stream_that_says_much_besides() {
+    faults("a_stream_that_says_much_besides", || {
+        let others = |seen: &Seen, to: &mut TcpStream| {
+            write(to, EVENTS);
+            for field in [":", "id: ", "unknown: ", "event: ", "retry: "] {
+                write(to, format!("\n{field}"));
+                repeat(to, &PIECE, PIECES / 5);
+            }
+            write(to, format!("\n\ndata: {}\n\n", seen.response(&said("x"))));
+            Then::Close
+        };
+        let serve = |peer: &Peer| costs_one_call(peer.server(), None);
+        one("200 MiB besides the event", || Peer::modern(others), serve);
     });
 }
 
