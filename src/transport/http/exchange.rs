@@ -304,7 +304,6 @@ impl Shared {
 
     /// LHTTP-23: asks for the rest of a stream.
     fn resume(self: &Arc<Self>, exchange: &mut Exchange, mut resume: Resume) -> Result<(), Stop> {
-        const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
         let key = Key::Request(exchange.id);
         loop {
             if !self.pause(key, resume.wait()) {
