@@ -1610,6 +1610,7 @@ fn closing_does_not_wait_for_a_host_that_accepts_nobody() {
                 let (client, waiting, filler) = without_a_way_in(peer)?;
                 // One at a time tries, now that the host has not answered.
                 assert!(fails_soon(&client, "echo").is_timeout());
+                assert!(until(|| connecting_to(peer) == 0));
                 let calls = [(); 3].map(|()| client.tool("echo").start().unwrap());
                 assert!(until(|| connecting_to(peer) == 1));
                 assert!(client.close().left_behind);
@@ -1643,6 +1644,7 @@ fn opening_does_not_wait_for_a_host_that_accepts_nobody() {
                 let timeouts = Timeouts::default().connect(SHORT);
                 let error = Client::open(peer.server().timeouts(timeouts)).unwrap_err();
                 assert!(error.is_timeout() && !error.may_have_run(), "{error}");
+                assert!(until(|| connecting_to(peer) == 0));
                 let token = CancelToken::new();
                 let builder = Client::builder().cancel_token(&token);
                 let cancelled = thread::scope(|scope| {
