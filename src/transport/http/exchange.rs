@@ -309,7 +309,8 @@ impl Shared {
             if !self.pause(key, resume.wait()) {
                 return Err(Stop::Silent);
             }
-            let (terms, own) = (self.lock().terms.clone(), self.own_headers()?);
+            let terms = self.lock().terms.clone();
+            let own = self.own_headers().map_err(|error| error.ran(true))?;
             let request = Request {
                 method: Method::GET,
                 url: &self.url,
