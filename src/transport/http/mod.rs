@@ -141,11 +141,12 @@ impl Shared {
         if terms.session.is_none() {
             return;
         }
-        let Ok(mut headers) = self.own_headers() else { return };
-        headers.extend(terms.headers());
         let Some(mut lane) = self.occupy(Key::End) else { return };
         let shared = self.clone();
         let end = move || {
+            // Here, as nothing can end the function that gives the token.
+            let Ok(mut headers) = shared.own_headers() else { return };
+            headers.extend(terms.headers());
             let request = Request {
                 method: Method::DELETE,
                 url: &shared.url,
