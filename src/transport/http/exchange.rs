@@ -134,8 +134,8 @@ impl Shared {
         let started =
             self.threads.spawn("umcp-http", move || drop(shared.run(exchange, Carrier::Watched)));
         started.map(drop).map_err(|error| {
-            self.interrupt(Key::Request(id));
-            Error::new(ErrorKind::Limit, format!("no thread for the request: {error}"))
+            let ran = self.interrupt(Key::Request(id));
+            Error::new(ErrorKind::Limit, format!("no thread for the request: {error}")).ran(ran)
         })
     }
 

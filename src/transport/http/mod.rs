@@ -210,8 +210,10 @@ impl Transport for Http {
                 true => Some(exchange),
                 false => self.0.run(exchange, Carrier::Caller),
             };
-            if let Some(Err(error)) = elsewhere.map(|exchange| self.0.start(exchange)) {
-                return Some(Delivery::Failed(id, error));
+            if let Some(Err(error)) = elsewhere.map(|exchange| self.0.start(exchange))
+                && let Some(inbox) = self.0.inbox.upgrade()
+            {
+                inbox.ended(Some(id), error);
             }
         }
         slot.receive(until)
