@@ -50,7 +50,7 @@ struct Shared {
     /// Weak, as the inbox holds the transport.
     inbox: Weak<dyn Inbox>,
     state: Mutex<State>,
-    /// A stream is being drained, or everything is closed.
+    /// A stream is being drained, a thread for asides has ended, or everything is closed.
     changed: Condvar,
     /// An exchange has been interrupted.
     interrupted: Condvar,
