@@ -22,9 +22,11 @@ enum Body {
     Rpc(i64),
     /// The same without an id.
     Anonymous(i64),
+    /// The same under an id that nobody has given, as Python's SDK 1.x does it.
+    Foreign(i64),
 }
 
-use Body::{Anonymous, Empty, Html, Rpc};
+use Body::{Anonymous, Empty, Foreign, Html, Rpc};
 
 fn refusal(post: &Post, status: u16, body: Body) -> Answer {
     let data = json!({ "supported": ["2026-07-28"], "requested": "2026-07-28" });
@@ -40,12 +42,24 @@ fn refusal(post: &Post, status: u16, body: Body) -> Answer {
         Anonymous(code) => {
             http(status, json, json!({ "jsonrpc": "2.0", "error": error(code) }).to_string())
         }
+        Foreign(code) => {
+            let reply = json!({ "jsonrpc": "2.0", "id": "server-error", "error": error(code) });
+            http(status, json, reply.to_string())
+        }
     }
 }
 
 /// What is not of the modern era, whatever its code.
-const NOT_MODERN: [Body; 7] =
-    [Empty, Html, Rpc(-32601), Rpc(-32600), Rpc(-32000), Rpc(-32004), Anonymous(-32602)];
+const NOT_MODERN: [Body; 8] = [
+    Empty,
+    Html,
+    Rpc(-32601),
+    Rpc(-32600),
+    Rpc(-32000),
+    Rpc(-32004),
+    Anonymous(-32602),
+    Foreign(-32600),
+];
 
 /// What a legacy server without sessions and streams answers.
 fn legacy(post: &Post) -> Answer {
@@ -99,7 +113,7 @@ fn a_probe_that_is_refused_in_modern_words_does_not() {
     soon(|| {
         for status in [200, 400, 404, 500] {
             for code in [-32020, -32021, -32022] {
-                for body in [Rpc(code), Anonymous(code)] {
+                for body in [Rpc(code), Anonymous(code), Foreign(code)] {
                     let endpoint = Endpoint::bare(move |post| refusal(post, status, body));
                     let error = Client::open(endpoint.server()).unwrap_err();
                     let named = error.rpc().map(|rpc| rpc.code);
