@@ -191,11 +191,12 @@ fn what_is_no_evidence_of_an_era_is_reported_and_nothing_else_is_tried() {
 }
 
 /// The answer to `initialize`, after which a server of the old transport is looked for or not.
-const REFUSALS: [(u16, Body, bool); 21] = [
+const REFUSALS: [(u16, Body, bool); 22] = [
     (400, Empty, true),
     (400, Html, true),
     (400, Rpc(-32000), true),
     (400, Anonymous(-32600), true),
+    (400, Foreign(-32600), true),
     (404, Empty, true),
     (404, Html, true),
     (404, Rpc(-32000), true),
@@ -233,7 +234,7 @@ fn an_initialize_that_is_refused_may_lead_to_the_old_transport_and_is_reported_e
             assert_eq!(endpoint.seen(), order, "{status} {body:?}");
             let code = error.rpc().map(|rpc| rpc.code);
             match body {
-                Rpc(expected) | Anonymous(expected) => {
+                Rpc(expected) | Anonymous(expected) | Foreign(expected) => {
                     assert_eq!(code, Some(expected), "{status} {body:?}: {error}");
                 }
                 Empty | Html => {
