@@ -528,6 +528,11 @@ fn what_is_no_answer() {
                 None,
             ),
             (
+                "json after a mark",
+                |seen, to| write(to, ok(&format!("\u{feff}{}", seen.response(&said("x"))))),
+                None,
+            ),
+            (
                 "json as events",
                 |seen, to| {
                     let body = seen.response(&said("x"));

@@ -1,6 +1,6 @@
-//! What no caller waits for: notifications, and answers to what a legacy server asks. They leave in
-//! order while the exchanges of calls go on, on threads that are there only while there is something
-//! to send.
+//! What no caller waits for: notifications, and answers to what a legacy server asks. They are begun
+//! in order while the exchanges of calls go on, on threads that are there only while there is
+//! something to send.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};

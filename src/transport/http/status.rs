@@ -46,7 +46,10 @@ impl Refused {
 
     /// The JSON-RPC response in the body, whatever the status, or what the status means.
     pub(super) fn reply(self) -> Result<Answer, Error> {
-        let is_reply = !matches!(self.answer.status, 401 | 403) && !self.ended_session();
+        // An error of JSON-RPC has no place for how long to wait.
+        let says_when = matches!(self.answer.status, 429 | 503) && self.retry_after.is_some();
+        let is_refused = matches!(self.answer.status, 401 | 403) || says_when;
+        let is_reply = !is_refused && !self.ended_session();
         if is_reply && self.rpc_error().is_some() {
             return Ok(self.answer);
         }
