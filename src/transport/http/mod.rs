@@ -99,7 +99,7 @@ pub(crate) fn connect(url: Uri, settings: Settings, limits: Limits) -> Box<Conne
         Ok(Arc::new(Http(Arc::new(Shared {
             url: url.clone(),
             settings: settings.clone(),
-            host: Arc::default(),
+            host: Host::of(&url),
             limits: limits.clone(),
             inbox: Arc::downgrade(&inbox),
             state: Mutex::default(),
