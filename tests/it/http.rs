@@ -160,7 +160,7 @@ fn many_calls_at_once_have_a_connection_each_and_keep_to_the_limit() {
 /// What an answer makes of a call, and whether the tool may have run.
 type Outcome = (fn(&Post) -> Answer, ErrorKind, bool);
 
-const OUTCOMES: [Outcome; 15] = [
+const OUTCOMES: [Outcome; 16] = [
     (|_| http(401, "WWW-Authenticate: Bearer\r\n", ""), ErrorKind::Authorization, false),
     (|_| http(403, "", "forbidden"), ErrorKind::Authorization, true),
     (|_| http(404, "", "<h1>not found</h1>"), ErrorKind::Unreachable, false),
@@ -183,6 +183,11 @@ const OUTCOMES: [Outcome; 15] = [
         ErrorKind::Rpc,
         true,
     ),
+    (
+        |_| http(429, "Retry-After: 7\r\n", r#"{"error":{"code":-32000,"message":"later"}}"#),
+        ErrorKind::Unreachable,
+        false,
+    ),
 ];
 
 #[test]
@@ -197,7 +202,7 @@ fn every_answer_that_is_no_result_is_an_error_of_its_kind() {
             let error = call(&client).unwrap_err();
             assert_eq!((error.kind(), error.may_have_run()), (kind, ran), "{number}: {error}");
             assert!(error.to_string().starts_with("web: tools/call \"x\": "), "{error}");
-            let wait = (number == 5).then_some(Duration::from_secs(7));
+            let wait = matches!(number, 5 | 15).then_some(Duration::from_secs(7));
             assert_eq!(error.retry_after(), wait, "{number}");
             // It was one exchange's, and the client goes on.
             assert_eq!(client.list_tools().unwrap(), [], "{number}");

@@ -40,8 +40,11 @@ fn beginning(
             return stream(move |chunks| {
                 let mut writer =
                     Chunks { stream: chunks.stream.try_clone().unwrap(), has_ended: false };
+                // Whoever is told the endpoint may use it at once.
+                let mut events = events.lock().unwrap();
                 writer.send(first);
-                *events.lock().unwrap() = Some(writer);
+                *events = Some(writer);
+                drop(events);
                 chunks.wait_for_client();
             });
         }

@@ -50,7 +50,7 @@ struct Shared {
     /// Weak, as the inbox holds the transport.
     inbox: Weak<dyn Inbox>,
     state: Mutex<State>,
-    /// A stream is being drained, or everything is closed.
+    /// A stream is being drained, a thread for asides has ended, or everything is closed.
     changed: Condvar,
     /// An exchange has been interrupted.
     interrupted: Condvar,
@@ -99,7 +99,7 @@ pub(crate) fn connect(url: Uri, settings: Settings, limits: Limits) -> Box<Conne
         Ok(Arc::new(Http(Arc::new(Shared {
             url: url.clone(),
             settings: settings.clone(),
-            host: Arc::default(),
+            host: Host::of(&url),
             limits: limits.clone(),
             inbox: Arc::downgrade(&inbox),
             state: Mutex::default(),
@@ -141,11 +141,12 @@ impl Shared {
         if terms.session.is_none() {
             return;
         }
-        let Ok(mut headers) = self.own_headers() else { return };
-        headers.extend(terms.headers());
         let Some(mut lane) = self.occupy(Key::End) else { return };
         let shared = self.clone();
         let end = move || {
+            // Here, as nothing can end the function that gives the token.
+            let Ok(mut headers) = shared.own_headers() else { return };
+            headers.extend(terms.headers());
             let request = Request {
                 method: Method::DELETE,
                 url: &shared.url,
@@ -209,8 +210,10 @@ impl Transport for Http {
                 true => Some(exchange),
                 false => self.0.run(exchange, Carrier::Caller),
             };
-            if let Some(Err(error)) = elsewhere.map(|exchange| self.0.start(exchange)) {
-                return Some(Delivery::Failed(id, error));
+            if let Some(Err(error)) = elsewhere.map(|exchange| self.0.start(exchange))
+                && let Some(inbox) = self.0.inbox.upgrade()
+            {
+                inbox.ended(Some(id), error);
             }
         }
         slot.receive(until)
