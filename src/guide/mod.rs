@@ -39,6 +39,8 @@ pub mod prompting {}
 #[doc = include_str!("answering.md")]
 pub mod answering {}
 
+// It is about HTTP, too, whoever reads it.
+#[cfg_attr(not(feature = "http"), allow(rustdoc::broken_intra_doc_links))]
 #[doc = include_str!("transports.md")]
 pub mod transports {}
 
