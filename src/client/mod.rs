@@ -23,6 +23,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
@@ -151,6 +152,13 @@ impl Client {
     /// Returns what the server declared to offer.
     pub fn capabilities(&self) -> &ServerCapabilities {
         &self.inner.session.terms().capabilities
+    }
+
+    /// Returns the server's settings (an object) for an extension of the protocol, or `None` if it does
+    /// not support that. It is in use if this client declares it, too: see
+    /// [`ClientBuilder::extension`].
+    pub fn extension(&self, id: &str) -> Option<&Value> {
+        self.capabilities().extension(id)
     }
 
     /// Returns what the server says about how to use it, which is meant for a model.
