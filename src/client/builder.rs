@@ -10,8 +10,9 @@ use serde_json::{Map, Value};
 use crate::client::era_memory::EraMemory;
 use crate::client::handlers::{Handlers, INVALID_PARAMS, SamplingRefusal};
 use crate::client::notification::{Context, Notification};
+use crate::client::task_table::TaskTable;
 use crate::client::tool_table::ToolTable;
-use crate::client::{Client, Inner, Server};
+use crate::client::{Client, Inner, Server, task};
 use crate::error::{Error, ErrorKind, Result, misfit};
 use crate::protocol::envelope::Message;
 use crate::protocol::meta::check_extension;
@@ -321,7 +322,8 @@ impl ClientBuilder {
         };
         let opened = Session::open(&*connect, opening).map(|session| {
             let tools = session.mirrors().then(ToolTable::default);
-            let inner = Arc::new(Inner { session, server, tools, handlers });
+            let tasks = TaskTable::of(&session);
+            let inner = Arc::new(Inner { session, server, tools, tasks, handlers });
             let _ = client.set(Arc::downgrade(&inner));
             inner.session.release();
             Client { inner }
@@ -349,7 +351,10 @@ fn answers(handlers: &Handlers, client: &Arc<OnceLock<Weak<Inner>>>) -> Option<A
         let client = Client { inner };
         let context = Context::cancellable(&client, is_cancelled);
         let answer = handlers.answer(&request, &context)?;
-        RawJson::from_value(&answer).map_err(|error| Refusal::new(-32603, error.to_string()))
+        let failed = |error: serde_json::Error| Refusal::new(-32603, misfit(&error));
+        RawJson::from_value(&answer)
+            .and_then(|answer| task::relate(message, answer))
+            .map_err(failed)
     };
     Some(Arc::new(Answers { methods, answer: Box::new(answer) }))
 }

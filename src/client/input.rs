@@ -41,18 +41,13 @@ impl Rounds {
             return Err(Error::new(ErrorKind::Protocol, text));
         }
         let questions = round.input_requests.unwrap_or_default();
-        let handlers = &client.inner.handlers;
-        let may_ask = !call.is_headless();
-        if !questions.values().all(|question| may_ask && handlers.handles(question)) {
-            let text =
-                format!("the server asks for {}, and nobody is there to answer", names(&questions));
+        check(client, &questions, call.is_headless()).map_err(|error| {
             let hint = "Set a handler on the client's builder, or answer with `Request::answers`";
-            let error = Error::new(ErrorKind::InputRequired, text).hint(hint);
-            return Err(match reply.parse::<Box<RawValue>>() {
-                Ok(asked) => error.asks(asked),
-                Err(_) => error,
-            });
-        }
+            match reply.parse::<Box<RawValue>>() {
+                Ok(asked) => error.hint(hint).asks(asked),
+                Err(_) => error.hint(hint),
+            }
+        })?;
         self.count(client, &questions)?;
         if questions.is_empty() {
             call.pause(self.backoff())?;
@@ -62,7 +57,7 @@ impl Rounds {
     }
 
     /// MRTR-16
-    fn count(&mut self, client: &Client, questions: &InputRequests) -> Result<()> {
+    pub(super) fn count(&mut self, client: &Client, questions: &InputRequests) -> Result<()> {
         self.0 += 1;
         let most = client.inner.server.limits.input_rounds;
         if self.0 <= most {
@@ -83,7 +78,18 @@ impl Rounds {
     }
 }
 
-fn answer(client: &Client, questions: &InputRequests) -> Result<InputResponses> {
+/// Fails if nobody is there to answer.
+pub(super) fn check(client: &Client, questions: &InputRequests, is_headless: bool) -> Result<()> {
+    let handlers = &client.inner.handlers;
+    if questions.values().all(|question| !is_headless && handlers.handles(question)) {
+        return Ok(());
+    }
+    let text = format!("the server asks for {}, and nobody is there to answer", names(questions));
+    Err(Error::new(ErrorKind::InputRequired, text))
+}
+
+/// Runs handlers on this thread.
+pub(super) fn answer(client: &Client, questions: &InputRequests) -> Result<InputResponses> {
     let context = Context::new(client);
     let answer = |(key, question): (&String, &InputRequest)| {
         let answer = client.inner.handlers.answer(question, &context);

@@ -2,6 +2,7 @@
 
 mod builder;
 mod era_memory;
+mod follow;
 mod form;
 mod handlers;
 #[cfg(feature = "http")]
@@ -14,6 +15,8 @@ mod request;
 mod sampling;
 mod script;
 mod server;
+mod task;
+mod task_table;
 mod tool_table;
 
 use std::collections::VecDeque;
@@ -45,6 +48,8 @@ pub use notification::{Context, Notification};
 pub use request::{Pending, Reply, Request};
 pub use script::Script;
 pub use server::Server;
+pub use task::{Task, TaskOrResult};
+use task_table::TaskTable;
 use tool_table::ToolTable;
 
 /// A connection to one MCP server.
@@ -84,6 +89,8 @@ pub(crate) struct Inner {
     pub(crate) server: Server,
     /// Only where arguments are said in headers, too.
     tools: Option<ToolTable>,
+    /// Only where tools say whether they can be tasks.
+    tasks: Option<TaskTable>,
     handlers: Handlers,
 }
 
@@ -199,6 +206,9 @@ impl Client {
 
     /// Those among the server's tools that can be called.
     fn usable(&self, tools: Vec<Tool>) -> Vec<Tool> {
+        if let Some(table) = &self.inner.tasks {
+            table.learn(&tools);
+        }
         match &self.inner.tools {
             Some(table) => table.learn(self.server_name(), tools),
             None => tools,

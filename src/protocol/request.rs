@@ -57,6 +57,11 @@ impl RawRequest {
         let name = named_by.and_then(|name| name.parse().ok());
         Some((Self { method, params, name }, meta))
     }
+
+    /// Sets what the request is about.
+    pub(crate) fn set_name(&mut self, name: String) {
+        self.name = Some(name);
+    }
 }
 
 impl ClientRequest {
@@ -98,6 +103,11 @@ impl ClientRequest {
             }
             _ => None,
         }
+    }
+
+    /// Whether it asks to become a task (2025-11-25 only).
+    pub(crate) fn wants_task(&self) -> bool {
+        matches!(self, Self::CallTool(params) if params.task.is_some())
     }
 
     /// Answers what the server asked for (MRTR-7…MRTR-13): what was said in an earlier round is

@@ -32,6 +32,8 @@ pub(crate) struct Options<'a> {
     pub(crate) cancel: Option<CancelToken>,
     /// The server is not to ask anything.
     pub(crate) headless: bool,
+    /// The server is not told when the caller leaves.
+    pub(crate) silent: bool,
 }
 
 impl Options<'_> {
@@ -115,7 +117,8 @@ impl<'a> PendingRequest<'a> {
             options.meta.log_level = session.log_level();
         }
         let progress = options.meta.progress;
-        let interest = Interest { progress, log: options.on_log.is_some(), ..Interest::default() };
+        let (log, silent) = (options.on_log.is_some(), options.silent);
+        let interest = Interest { progress, log, silent, ..Interest::default() };
         let speaking = session.speaking();
         self.sent_at = Instant::now();
         self.generation = session.generation();
@@ -168,21 +171,17 @@ impl<'a> PendingRequest<'a> {
 
     /// Does nothing for a while, which the clocks and the cancel token may end.
     pub(crate) fn pause(&self, wait: Duration) -> Result<()> {
-        let expected = self.session.router.expect(&self.slot, self.options.cancel.as_ref())?;
         let until = Deadline::after(wait).min(self.clocks.next().0);
-        while let Some(delivery) = self.slot.receive(until) {
-            if let Delivery::Failed(id, error) = delivery
-                && id == expected.id
-            {
-                return Err(error);
-            }
-        }
-        self.session.router.withdraw(expected.id, "");
-        Ok(())
+        self.session.pause(until, self.options.cancel.as_ref())
     }
 
     pub(crate) fn is_headless(&self) -> bool {
         self.options.headless
+    }
+
+    /// The clocks, for what the request has become.
+    pub(crate) fn clocks(&self) -> (Clocks, bool) {
+        (self.clocks.clone(), self.options.restart_on_progress)
     }
 
     /// How much time the clocks leave it.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result, said};
+use crate::error::{Error, ErrorKind, Result, misfit, said};
 use crate::limits::Limits;
 use crate::protocol::envelope::{self, Kind, Message, Outcome, ResponseId};
 use crate::protocol::meta::{self, RequestMeta, SenderMeta};
@@ -212,6 +212,40 @@ impl Router {
             return Err(error.ran(false));
         }
         Ok(Sent { id, watch: cancel.map(|token| token.watch(self, id)) })
+    }
+
+    /// Sends a request whose answer nobody waits for.
+    pub(crate) fn tell(
+        &self,
+        request: &ClientRequest,
+        speaking: Option<(ProtocolVersion, &SenderMeta)>,
+    ) {
+        const WITHIN: Duration = Duration::from_secs(10);
+        let (method, name) = (request.method(), request.name());
+        let post = || {
+            let transport = self.transport()?;
+            // An exchange of its own ends with the answer. Where there is none, it may never come.
+            let id = match transport.facts().answers_or_fails {
+                true => self.register(&Slot::for_replies(), Interest::default())?,
+                false => self.next_id.fetch_add(1, Ordering::Relaxed),
+            };
+            let (version, sender) = speaking.unzip();
+            let json = meta::request(id, request, sender, &RequestMeta::default());
+            let json = json.map_err(|error| Error::new(ErrorKind::InvalidInput, misfit(&error)))?;
+            log::debug!("{}: -> {method} {id} ({} bytes)", self.server, json.len());
+            let (id, until) = (Some(id), Deadline::after(WITHIN));
+            let posted = transport.post(Outgoing {
+                id,
+                name,
+                version,
+                until,
+                ..Outgoing::aside(json, method)
+            });
+            posted.inspect_err(|_| drop(id.and_then(|id| self.lock().requests.remove(&id))))
+        };
+        if let Err(error) = post() {
+            log::debug!("{}: {method} was not sent: {error}", self.server);
+        }
     }
 
     /// Something to be waited for that is no request: a delivery for its id comes from elsewhere.
