@@ -7,6 +7,9 @@
 #![allow(dead_code, unreachable_pub)] // no user of this module needs all of it
 #![allow(clippy::indexing_slicing)] // a `Value` answers a missing key with null
 
+#[path = "tasks.rs"]
+mod tasks;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
@@ -69,7 +72,7 @@ pub fn serve(era: Era, input: impl BufRead, output: impl Write + Send + 'static)
                 return Ok(());
             };
             if let Some(request) = server.accept(&message, &mut |reply| send(reply)) {
-                let (server, send, call) = (&server, &send, request.method == "tools/call");
+                let (server, send, call) = (&server, &send, request.takes_time());
                 let run = move || server.run(&request, &mut |message| send(message));
                 if call { drop(scope.spawn(run)) } else { run() }
             }
@@ -292,6 +295,9 @@ impl Server {
             ("logging/setLevel", false) => self.set_level(request),
             ("tools/list", _) => page(request, "tools", tools(request), 3),
             ("tools/call", _) => self.call_tool(request, send),
+            (method, _) if method.starts_with("tasks/") => {
+                tasks::answer(self, request).unwrap_or_else(|| Err(unknown(method)))
+            }
             ("resources/list", _) => page(request, "resources", resources(), 10),
             ("resources/templates/list", _) => page(request, "resourceTemplates", templates(), 10),
             ("resources/read", _) => read_resource(request),
@@ -302,12 +308,13 @@ impl Server {
         }?;
         let caching = match request.method.as_str() {
             _ if !request.modern() => return Ok(result),
+            "tasks/get" | "tasks/update" | "tasks/cancel" => json!({}),
             "tools/call" | "prompts/get" | "completion/complete" => json!({}),
             "resources/read" => json!({"ttlMs": 1_000, "cacheScope": "private"}),
             _ => json!({"ttlMs": 60_000, "cacheScope": "public"}),
         };
         let meta = json!({"io.modelcontextprotocol/serverInfo": server_info(MODERN)});
-        Ok(with(with(result, caching), json!({"resultType": "complete", "_meta": meta})))
+        Ok(with(json!({"resultType": "complete", "_meta": meta}), with(result, caching)))
     }
 
     fn initialize(&self, request: &Request) -> Answer {
@@ -337,7 +344,14 @@ impl Server {
         let tool = tools(request).into_iter().find(|tool| tool["name"] == name);
         let tool = tool.ok_or_else(|| fault(-32602, format!("unknown tool {name}")))?;
         let arguments = request.object("arguments")?;
+        if request.params.get("task").is_some() && tool.get("execution").is_none() {
+            return Err(fault(-32601, "this tool cannot be a task"));
+        }
         match check_arguments(&tool["inputSchema"], &arguments) {
+            Ok(()) if name == "report" => match tasks::create(request, &arguments) {
+                Some(created) => created,
+                None => Ok(self.run_tool(name, &arguments, request, send)),
+            },
             Ok(()) => Ok(self.run_tool(name, &arguments, request, send)),
             Err(problem) if request.version >= "2025-11-25" => Ok(failure(problem)),
             Err(problem) => Err(fault(-32602, problem)),
@@ -359,6 +373,8 @@ impl Server {
             "fail" => failure("this tool always fails"),
             "null_result" => with(success("null"), json!({"structuredContent": null})),
             "countdown" => self.countdown(number("steps") as u64, number("delay"), request, send),
+            "report" if self.wait(request, number("seconds")) => failure("stopped early"),
+            "report" => tasks::report("Report", number("seconds")),
             "slow" if self.wait(request, number("seconds")) => failure("stopped early"),
             "slow" => success(format!("slept for {} s", number("seconds"))),
             "cancellations" => success(json!(lock(&self.session).cancelled).to_string()),
@@ -444,6 +460,11 @@ fn check_legacy(session: &Session, method: &str, meta: &Value) -> Answer<()> {
 }
 
 impl Request {
+    /// Whether others should be answered meanwhile.
+    pub fn takes_time(&self) -> bool {
+        matches!(self.method.as_str(), "tools/call" | "tasks/result")
+    }
+
     fn modern(&self) -> bool {
         self.version == MODERN
     }
@@ -488,6 +509,8 @@ fn fit(version: &str, mut item: Value) -> Value {
             "completions" | "annotations" | "message" => version >= "2025-03-26",
             "title" | "outputSchema" | "structuredContent" => version >= "2025-06-18",
             "icons" => version >= "2025-11-25",
+            "tasks" | "execution" => version == "2025-11-25",
+            "extensions" => version == MODERN,
             _ => true,
         });
     }
@@ -516,6 +539,8 @@ fn tools(request: &Request) -> Vec<Value> {
     let sum = json!({"title": "Addition", "annotations": {"readOnlyHint": true},
         "outputSchema": {"type": "object", "properties": {"sum": number}, "required": ["sum"]}});
     let null = json!({"outputSchema": {"type": "null"}});
+    let report = json!({"seconds": seconds, "ask": {"type": "boolean", "default": false}});
+    let may_be_task = json!({"execution": {"taskSupport": "optional"}});
     vec![
         tool("add", "Adds two numbers", json!({"a": number, "b": number}), sum),
         plain("echo", "Returns the message", json!({"message": text})),
@@ -524,6 +549,10 @@ fn tools(request: &Request) -> Vec<Value> {
         plain("fail", "Returns an error", json!({})),
         plain("countdown", "Counts and tells of every step", counting),
         plain("slow", "Takes its time", json!({"seconds": seconds})),
+        fit(
+            request.version,
+            tool("report", "Writes a report, in the background", report, may_be_task),
+        ),
         plain("cancellations", "Returns the ids of the cancelled requests", json!({})),
         plain("environment", "Returns the names of its environment variables", json!({})),
         match request.modern() {
@@ -710,8 +739,9 @@ fn complete(request: &Request) -> Answer {
 
 /// What `server/discover` and `initialize` have in common.
 fn about(version: &str) -> Value {
-    let all =
-        json!({"tools": {}, "resources": {}, "prompts": {}, "completions": {}, "logging": {}});
+    let all = json!({"tools": {}, "resources": {}, "prompts": {}, "completions": {}, "logging": {},
+        "tasks": {"cancel": {}, "requests": {"tools": {"call": {}}}},
+        "extensions": {tasks::EXTENSION: {}}});
     json!({"capabilities": fit(version, all), "instructions": INSTRUCTIONS})
 }
 

@@ -46,7 +46,6 @@ pub struct Task(Box<Follow>);
 
 /// What came of a call that may become a task.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum TaskOrResult {
     /// The server goes on with it by itself.
     Task(Task),

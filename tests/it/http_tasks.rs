@@ -4,12 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use umcp::protocol::ElicitResult;
-use umcp::{CancelToken, Client, ErrorKind};
+use umcp::{CancelToken, Client, ErrorKind, Server};
 
 use crate::calls::said;
 use crate::common::soon;
 use crate::http_peer::{Answer, Endpoint, Post, answer, http};
 use crate::stdio::discovered;
+use crate::support::http::{self as example_http, Mode, Options};
+use crate::tasks::a_report;
 
 /// No header can hold it as it is.
 const ID: &str = "täsk 1";
@@ -139,4 +141,14 @@ fn leaving_a_call_cancels_its_task() {
         client.close();
         assert!(endpoint.seen().is_empty());
     });
+}
+
+#[test]
+fn the_example_server_s_reports_are_tasks_over_http() {
+    for mode in [Mode::Modern, Mode::Legacy] {
+        soon(move || {
+            let url = example_http::start(0, Options::new(mode)).unwrap();
+            a_report(Server::url(url));
+        });
+    }
 }

@@ -46,6 +46,11 @@ const REQUIRED: &[&str] = &[
     "CANCEL-2", "CANCEL-4", "CANCEL-5", "CANCEL-6", "CANCEL-7", "PROG-1", "PROG-5",
     // Logging
     "LOG-1", "LOG-4", "LOG-6", "LOG-7", "LOG-8",
+    // Tasks and extensions
+    "TASK-1", "TASK-4", "TASK-5", "TASK-6", "TASK-11", "TASK-12", "TASK-13", "TASK-15", "TASK-16",
+    "TASK-17", "TASK-18", "TASK-21", "TASK-22", "TASK-26", "TASK-29", "TASK-31", "TASK-33",
+    "LTASK-1", "LTASK-2", "LTASK-4", "LTASK-5", "LTASK-8", "LTASK-9", "LTASK-10", "LTASK-14",
+    "LTASK-15", "LTASK-16", "LTASK-17", "EXT-2", "EXT-4", "EXT-5", "EXT-8", "EXT-10", "APPS-1",
 ];
 
 fn package() -> &'static Path {

@@ -16,7 +16,7 @@ use umcp::{
 };
 
 use crate::calls::{Wire, all_received, answering, played, said, tools};
-use crate::common::{FOREVER, SHORT, soon};
+use crate::common::{FOREVER, SHORT, example_server, soon};
 use crate::era::methods;
 
 const TASKS: &str = "io.modelcontextprotocol/tasks";
@@ -115,7 +115,7 @@ fn accept(name: &str) -> ElicitResult {
 fn started(client: &Client) -> Task {
     match client.tool("report").start_task().unwrap() {
         TaskOrResult::Task(task) => task,
-        other => panic!("{other:?}"),
+        TaskOrResult::Result(result) => panic!("{result:?}"),
     }
 }
 
@@ -1028,5 +1028,54 @@ fn a_legacy_server_that_cannot_cancel_tasks_is_not_asked_to() {
         assert!(error.is_timeout(), "{error}");
         let all = all_received(&client, &received);
         assert!(!methods(&all).iter().any(|it| it.contains("cancel")), "{all:?}");
+    });
+}
+
+/// The same with the example server, whatever is between.
+pub fn a_report(server: Server) {
+    let is_asked = Arc::new(AtomicUsize::new(0));
+    let count = is_asked.clone();
+    let builder = builder().on_elicitation(move |_, _| {
+        count.fetch_add(1, Ordering::Relaxed);
+        ElicitResult::accept([("title".to_owned(), json!("Q3"))].into_iter().collect())
+    });
+    let client = builder.open(server).unwrap();
+    let is_modern = client.protocol_version().era() == Era::Modern;
+    let report = |seconds: f64| client.tool("report").arg("seconds", seconds);
+    let called = report(0.05).arg("ask", true).call().unwrap();
+    let title = if is_modern { "Q3" } else { "Report" };
+    assert_eq!(called.text(), format!("{title}: ready after 0.05 s"));
+    assert_eq!(is_asked.load(Ordering::Relaxed), usize::from(is_modern));
+
+    let TaskOrResult::Task(task) = report(0.2).start_task().unwrap() else { panic!("no task") };
+    let mut task = client.task(task.id()).unwrap();
+    assert_eq!(task.get().unwrap().task.status, TaskStatus::Working);
+    assert_eq!(task.wait().unwrap().text(), "Report: ready after 0.2 s");
+
+    let TaskOrResult::Task(mut task) = report(60.0).start_task().unwrap() else {
+        panic!("no task")
+    };
+    task.cancel().unwrap();
+    assert_eq!(task.wait().unwrap_err().kind(), ErrorKind::Cancelled);
+    let error = client.task("no-such-task").unwrap().get().unwrap_err();
+    assert_eq!(error.rpc().unwrap().code, -32602);
+    client.close();
+}
+
+#[test]
+fn the_example_server_s_reports_are_tasks() {
+    for era in ["modern", "legacy"] {
+        soon(move || a_report(example_server(era)));
+    }
+}
+
+// TASK-27
+#[test]
+fn a_request_about_a_task_without_the_extension_is_refused_by_the_server() {
+    soon(|| {
+        let client = Client::open(example_server("modern")).unwrap();
+        let error = client.request("tasks/get", json!({ "taskId": "t1" })).call().unwrap_err();
+        assert_eq!(error.rpc().unwrap().code, -32021);
+        assert!(!error.may_have_run());
     });
 }
