@@ -329,8 +329,8 @@ impl Follow {
     fn answer(&mut self, open: &InputRequests) -> Result<()> {
         let client = self.client.clone();
         input::check(&client, open, self.is_headless).map_err(|error| {
-            let mut asked = InputRequiredResult::default();
-            asked.input_requests = Some(open.clone());
+            let input_requests = Some(open.clone());
+            let asked = InputRequiredResult { input_requests, ..Default::default() };
             let hint = "Set a handler on the client's builder, or keep the task with `start_task` and \
                 answer with `Task::update`";
             match serde_json::value::to_raw_value(&asked) {
@@ -361,13 +361,9 @@ impl Follow {
         }
     }
 
-    /// TASK-12: how long to wait, which is never less than the server says, unless that is too long.
     fn interval(&self) -> Duration {
         let said = self.latest.as_ref().and_then(|task| task.poll_interval_ms);
-        let interval = said.map_or(INTERVAL, Duration::from_millis).clamp(SHORTEST, LONGEST);
-        // So that those who began at the same time do not all ask at the same time.
-        let jitter = RandomState::new().hash_one(0) % 64;
-        interval + interval / 512 * u32::try_from(jitter).unwrap_or_default()
+        interval(said, RandomState::new().hash_one(0))
     }
 
     fn time_out(&self) -> Error {
@@ -404,6 +400,15 @@ impl Drop for Follow {
     }
 }
 
+/// TASK-12: how long to wait, which is never less than the server says, unless that is too long. Those
+/// who began at the same time do not all ask at the same time.
+fn interval(said: Option<u64>, random: u64) -> Duration {
+    const PARTS: u32 = 64;
+    let interval = said.map_or(INTERVAL, Duration::from_millis).clamp(SHORTEST, LONGEST);
+    let part = u32::try_from(random % u64::from(PARTS)).unwrap_or_default();
+    interval + interval / 8 / PARTS * part
+}
+
 /// Whether a legacy server's result is to be asked for now.
 fn has_result(status: &TaskStatus) -> bool {
     matches!(status, TaskStatus::Completed | TaskStatus::Failed | TaskStatus::InputRequired)
@@ -415,4 +420,26 @@ fn response(member: &str, payload: &RawJson) -> Result<Message> {
     Message::scan(text.into_bytes()).map_err(|(why, _)| {
         Error::new(ErrorKind::Protocol, format!("the task's {member} is {why}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // TASK-12
+    #[test]
+    fn the_server_says_how_often_it_is_asked_within_limits() {
+        for (said, expected) in [
+            (None, INTERVAL),
+            (Some(0), SHORTEST),
+            (Some(500), Duration::from_millis(500)),
+            (Some(u64::MAX), LONGEST),
+        ] {
+            assert_eq!(interval(said, 0), expected);
+            for random in [1, 63, u64::MAX] {
+                let some_more = interval(said, random);
+                assert!(some_more > expected && some_more < expected + expected / 8);
+            }
+        }
+    }
 }
