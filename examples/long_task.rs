@@ -31,7 +31,7 @@ fn main() -> Result<()> {
     let report = |seconds: f64| client.tool("report").arg("seconds", seconds);
 
     // As any other call: that it becomes a task does not show. The server may ask on the way.
-    println!("{}", report(0.1).arg("ask", true).call()?.into_result()?.text());
+    println!("{}", report(0.1).call()?.into_result()?.text());
 
     // Handed out, to be waited for later, here or elsewhere.
     let Some(id) = hand_out(report(0.3))? else { return Ok(()) };

@@ -539,7 +539,7 @@ fn tools(request: &Request) -> Vec<Value> {
     let sum = json!({"title": "Addition", "annotations": {"readOnlyHint": true},
         "outputSchema": {"type": "object", "properties": {"sum": number}, "required": ["sum"]}});
     let null = json!({"outputSchema": {"type": "null"}});
-    let report = json!({"seconds": seconds, "ask": {"type": "boolean", "default": false}});
+    let report = json!({"seconds": seconds});
     let may_be_task = json!({"execution": {"taskSupport": "optional"}});
     vec![
         tool("add", "Adds two numbers", json!({"a": number, "b": number}), sum),

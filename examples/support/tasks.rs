@@ -38,7 +38,8 @@ enum Title {
     Given(String),
 }
 
-/// Makes a report in the background, if the client can wait for one.
+/// Makes a report in the background, if the client can wait for one. Asks for its title, if there is
+/// somebody to ask.
 pub fn create(request: &Request, given: &Value) -> Option<Answer> {
     let capabilities = &request.params["_meta"][super::CAPABILITIES_KEY];
     let wanted = match request.modern() {
@@ -48,10 +49,9 @@ pub fn create(request: &Request, given: &Value) -> Option<Answer> {
     if !wanted {
         return None;
     }
-    let asks = given["ask"] == true && request.modern();
     let modes = &capabilities["elicitation"];
     let may_ask = modes.is_object() && (modes.get("form").is_some() || modes.get("url").is_none());
-    let title = match asks && may_ask {
+    let title = match request.modern() && may_ask {
         true => Title::Asked,
         false => Title::Given("Report".to_owned()),
     };

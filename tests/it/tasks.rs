@@ -1042,17 +1042,19 @@ pub fn a_report(server: Server) {
     let client = builder.open(server).unwrap();
     let is_modern = client.protocol_version().era() == Era::Modern;
     let report = |seconds: f64| client.tool("report").arg("seconds", seconds);
-    let called = report(0.05).arg("ask", true).call().unwrap();
+    let called = report(0.05).call().unwrap();
     let title = if is_modern { "Q3" } else { "Report" };
     assert_eq!(called.text(), format!("{title}: ready after 0.05 s"));
     assert_eq!(is_asked.load(Ordering::Relaxed), usize::from(is_modern));
 
-    let TaskOrResult::Task(task) = report(0.2).start_task().unwrap() else { panic!("no task") };
+    let TaskOrResult::Task(task) = report(0.2).headless().start_task().unwrap() else {
+        panic!("no task")
+    };
     let mut task = client.task(task.id()).unwrap();
     assert_eq!(task.get().unwrap().task.status, TaskStatus::Working);
     assert_eq!(task.wait().unwrap().text(), "Report: ready after 0.2 s");
 
-    let TaskOrResult::Task(mut task) = report(60.0).start_task().unwrap() else {
+    let TaskOrResult::Task(mut task) = report(60.0).headless().start_task().unwrap() else {
         panic!("no task")
     };
     task.cancel().unwrap();
