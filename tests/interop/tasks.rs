@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use umcp::protocol::{ElicitResult, TaskStatus};
-use umcp::{Client, ErrorKind, TaskOrResult, json};
+use umcp::{Client, Era, ErrorKind, TaskOrResult, json};
 
-use crate::{everything, server};
+use crate::{ends_by_itself, everything, installed, script, server};
 
 const RESEARCH: &str = "simulate-research-query";
 
@@ -48,4 +48,27 @@ fn everything_does_research_in_a_task() {
     assert!(result.text().contains("Research Report: c"));
     // Its clocks for the tasks that are kept go on: it has to be told to end.
     assert!(!client.close().left_behind);
+}
+
+/// Tasks of the extension, on what the newest `mcp` has for those who write extensions.
+#[test]
+fn a_python_server_s_extension_makes_tasks() {
+    let command = [installed("python/bin/python"), script("tasks_server.py")];
+    let builder = Client::builder().tasks().on_elicitation(|form, _| {
+        assert_eq!(form.message, "Which title?");
+        ElicitResult::accept([("title".to_owned(), json!("Q3"))].into_iter().collect())
+    });
+    let client = builder.open(server(&command)).unwrap();
+    assert_eq!(client.protocol_version().era(), Era::Modern);
+    assert_eq!(client.extension("io.modelcontextprotocol/tasks"), Some(&json!({})));
+    assert_eq!(client.call_tool("report", ()).unwrap().text(), "Q3 is ready");
+    assert_eq!(client.call_tool("echo", json!({ "message": "m" })).unwrap().text(), "m");
+
+    let TaskOrResult::Task(task) = client.tool("report").start_task().unwrap() else { panic!() };
+    let mut task = client.task(task.id()).unwrap();
+    task.cancel().unwrap();
+    assert_eq!(task.wait().unwrap_err().kind(), ErrorKind::Cancelled);
+    let error = client.task("nope").unwrap().get().unwrap_err();
+    assert_eq!(error.rpc().unwrap().code, -32602);
+    ends_by_itself(&client);
 }
