@@ -510,7 +510,7 @@ impl<T: Reply> Pending<'_, T> {
     /// TASK-33: as the direct result.
     fn result_of_task(&self, reply: &Message) -> Result<(T, usize)> {
         if let Kind::Response { outcome: Outcome::Error, .. } = reply.kind() {
-            return Err(self.request.explain(Error::from_rpc(reply.rpc_error())));
+            return Err(self.request.explain(Error::from_rpc(reply.rpc_error()).ran(true)));
         }
         match self.finish(reply, true)? {
             Answer::Result(result) => Ok((result, reply.len())),

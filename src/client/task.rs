@@ -205,7 +205,7 @@ impl Task {
     fn finish(&self, end: Result<Message>) -> Result<CallToolResult> {
         let reply = end.map_err(|error| self.explain(error))?;
         if let Kind::Response { outcome: Outcome::Error, .. } = reply.kind() {
-            return Err(self.explain(Error::from_rpc(reply.rpc_error())));
+            return Err(self.explain(Error::from_rpc(reply.rpc_error()).ran(true)));
         }
         let problem = |text| self.explain(Error::new(ErrorKind::Protocol, text).ran(true));
         let mut result = CallToolResult::read(&reply).map_err(|error| {

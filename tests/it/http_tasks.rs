@@ -152,3 +152,16 @@ fn the_example_server_s_reports_are_tasks_over_http() {
         });
     }
 }
+
+// EXT-8
+#[test]
+fn a_request_of_an_extension_can_say_what_it_is_about() {
+    soon(|| {
+        let endpoint = endpoint(|post, _| done(post));
+        let client = Client::open(endpoint.server()).unwrap();
+        client.request("trees/grow", json!({ "id": 1 })).mcp_name("oak").call().unwrap();
+        let post = endpoint.next("trees/grow");
+        assert_eq!(post.header("mcp-name"), Some("oak"));
+        assert_eq!(post.body["params"]["id"], 1);
+    });
+}

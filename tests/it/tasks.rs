@@ -238,6 +238,11 @@ fn a_task_ends_as_the_call_would_have() {
         assert_eq!(error.rpc().unwrap().data(), Some(r#"{"a":1}"#));
         assert_eq!(error.method(), Some("tools/call"));
         assert!(error.may_have_run());
+        // Elsewhere it says that nothing has begun.
+        let refusal = json!({ "code": -32021, "message": "no" });
+        assert!(
+            ended(with(task("failed"), json!({ "error": refusal }))).unwrap_err().may_have_run()
+        );
 
         let why = json!({ "statusMessage": "by the operator" });
         let error = ended(with(task("cancelled"), why)).unwrap_err();
