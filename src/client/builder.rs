@@ -112,7 +112,9 @@ impl ClientBuilder {
     /// In the modern era the function runs on the thread that waits for the call in which the server
     /// asks, whose `timeout` stands still meanwhile; for a legacy server on a thread of its own, of
     /// which there are [`Limits::handlers`](crate::Limits::handlers) at most. It may call the client,
-    /// whose servers may ask again, and so on up to eight deep.
+    /// whose server may ask again, and so on: up to eight deep in the modern era, and as deep as there
+    /// are threads for handlers in the legacy era. Beyond that the server gets no answer, and the call
+    /// in which it asks an error.
     ///
     /// ```
     /// use umcp::protocol::ElicitResult;
@@ -229,6 +231,7 @@ impl ClientBuilder {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput). Nothing of the server is left then.
     pub fn open(self, server: Server) -> Result<Client> {
         let label: Arc<str> = server.label().into();
+        self.handlers.check().map_err(|error| error.server(&label))?;
         let connect = server.connect().map_err(|error| error.server(&label))?;
         let client: Arc<OnceLock<Weak<Inner>>> = Arc::default();
         let listener = self.on_notification.map(|listen| {

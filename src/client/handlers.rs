@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::client::notification::Context;
 use crate::client::{form, sampling};
-use crate::error::said;
+use crate::error::{Result, said};
 use crate::protocol::{
     Capability, ClientCapabilities, CreateMessageParams, CreateMessageResult, ElicitAction,
     ElicitFormParams, ElicitParams, ElicitResult, ElicitUrlParams, ElicitationCapability,
@@ -97,6 +97,12 @@ impl Handlers {
             (self.roots.is_some(), "roots/list"),
         ];
         all.into_iter().filter_map(|(is_handled, method)| is_handled.then_some(method)).collect()
+    }
+
+    /// Whether the roots are such as may be told to a server.
+    pub(super) fn check(&self) -> Result<()> {
+        let roots = self.roots.as_ref().map(|it| it.lock().unwrap_or_else(PoisonError::into_inner));
+        roots.iter().flat_map(|roots| roots.iter()).try_for_each(Root::check)
     }
 
     /// Whether there is somebody to answer.

@@ -50,6 +50,8 @@ pub struct Request<'a, T> {
     request: ClientRequest,
     options: Options<'a>,
     problem: Option<Error>,
+    /// With answers to what was asked for in an earlier call.
+    is_resumed: bool,
     result: PhantomData<fn() -> T>,
 }
 
@@ -71,6 +73,7 @@ impl<'a, T: Reply> Request<'a, T> {
                 headless: false,
             },
             problem: None,
+            is_resumed: false,
             result: PhantomData,
         }
     }
@@ -178,7 +181,13 @@ impl<'a, T: Reply> Request<'a, T> {
         if !keys.eq(answers.keys()) {
             self.refuse("there has to be one answer for each thing that the server asked for");
         }
-        self.request.answer(answers, asked.request_state.clone());
+        if !self.request.may_require_input() {
+            self.refuse("no server asks for anything when this is requested");
+        }
+        if let Err(error) = self.request.answer(answers, asked.request_state.clone()) {
+            self.refuse(format!("an answer cannot be written: {error}"));
+        }
+        self.is_resumed = true;
         self
     }
 
@@ -240,12 +249,16 @@ impl<'a, T: Reply> Request<'a, T> {
             let text = format!("the server does not offer this: it declared no `{capability}`");
             return Err(explain(Error::new(ErrorKind::Unsupported, text)));
         }
+        let is_modern = terms.version.era() == Era::Modern;
+        if self.is_resumed && !is_modern {
+            let text = "a server of the legacy era asks for nothing that a request answers";
+            return Err(explain(Error::new(ErrorKind::Unsupported, text)));
+        }
         if let Some(tools) = &self.client.inner.tools {
             self.options.mirror = tools.headers(&self.request).map_err(explain)?;
         }
-        let is_modern = terms.version.era() == Era::Modern;
         let request = PendingRequest::start(session, self.request, self.options, waits)?;
-        let (refresh, rounds) = (Refresh::NotYet, Rounds::default());
+        let (refresh, rounds) = (Refresh::NotYet, Rounds::new(self.is_resumed));
         let client = self.client;
         Ok(Pending { request, refresh, rounds, client, is_modern, result: PhantomData })
     }
@@ -369,7 +382,15 @@ impl<T: Reply> Pending<'_, T> {
     }
 
     pub(super) fn wait_until(&mut self, until: Option<Deadline>) -> Option<Result<(T, usize)>> {
+        let end = self.wait_for_end(until)?;
+        Some(end.map_err(|error| self.rounds.explain(error)))
+    }
+
+    fn wait_for_end(&mut self, until: Option<Deadline>) -> Option<Result<(T, usize)>> {
         loop {
+            if let Err(error) = self.rounds.wait(&mut self.request, until)? {
+                return Some(Err(self.request.explain(error)));
+            }
             let reply = match self.refresh.wait(&self.client, &mut self.request, until)? {
                 Ok(reply) => reply,
                 Err(error) => {
@@ -393,9 +414,10 @@ impl<T: Reply> Pending<'_, T> {
     /// ELIC-15: what has to be visited first is asked for as if it had been asked for by itself. The
     /// request can be made again then.
     fn visit(&mut self, error: &Error) {
-        if !self.is_modern && error.rpc().is_some_and(|rpc| rpc.code == URL_REQUIRED) {
+        let is_asked = error.rpc().is_some_and(|rpc| rpc.code == URL_REQUIRED);
+        if is_asked && !self.is_modern && !self.request.is_headless() {
             let client = &self.client;
-            self.request.stand_still(|| input::visit(client, error));
+            self.request.stand_still(|token| input::visit(client, token, error));
         }
     }
 

@@ -193,6 +193,10 @@ impl Session {
         }
     }
 
+    pub(crate) fn has_ended(&self) -> bool {
+        self.router.why_ended().is_some()
+    }
+
     /// Waits until the connection has ended. Returns why.
     pub(crate) fn wait_for_end(&self, until: Deadline) -> Option<Error> {
         self.router.wait_for_end(until)

@@ -11,7 +11,7 @@ use crate::protocol::meta::RequestMeta;
 use crate::protocol::{
     ClientRequest, InputResponses, LogMessageParams, ProgressParams, ProtocolVersion,
 };
-use crate::session::cancel::CancelToken;
+use crate::session::cancel::{CancelToken, cancelled};
 use crate::session::router::{Interest, Sending, Sent};
 use crate::session::{Session, unclear_reply};
 use crate::transport::{Delivery, Notice, Slot};
@@ -152,7 +152,10 @@ impl<'a> PendingRequest<'a> {
         answers: InputResponses,
         state: Option<String>,
     ) -> Result<()> {
-        self.request.answer(answers, state);
+        self.check_wanted()?;
+        self.request.answer(answers, state).map_err(|error| {
+            Error::new(ErrorKind::InvalidInput, format!("an answer cannot be written: {error}"))
+        })?;
         // Each round can break by itself.
         (self.is_renewed, self.is_repeated) = (false, false);
         self.progress = f64::NEG_INFINITY;
@@ -161,15 +164,34 @@ impl<'a> PendingRequest<'a> {
         Ok(())
     }
 
+    /// Whether anything is to be done for the request any more. The server waits for nothing.
+    pub(crate) fn check_wanted(&self) -> Result<()> {
+        if self.options.cancel.as_ref().is_some_and(CancelToken::is_cancelled) {
+            return Err(cancelled());
+        }
+        if let Some(error) = self.session.router.why_ended() {
+            return Err(error.clone().ran(false));
+        }
+        let (end, clock, set_to) = self.clocks.next();
+        if !end.has_passed() {
+            return Ok(());
+        }
+        let (clock, advice) = named(clock);
+        let text =
+            format!("what the server asked for was not answered within {set_to:?} (`{clock}`)");
+        Err(Error::new(ErrorKind::Timeout, text).hint(advice))
+    }
+
     /// Runs the user's own code, during which `timeout` stands still.
-    pub(crate) fn stand_still<R>(&mut self, run: impl FnOnce() -> R) -> R {
-        self.clocks.stand_still(run)
+    pub(crate) fn stand_still<R>(&mut self, run: impl FnOnce(Option<&CancelToken>) -> R) -> R {
+        let token = self.options.cancel.as_ref();
+        self.clocks.stand_still(|| run(token))
     }
 
     /// Does nothing for a while, which the clocks and the cancel token may end.
-    pub(crate) fn pause(&self, wait: Duration) -> Result<()> {
+    pub(crate) fn pause(&self, until: Deadline) -> Result<()> {
         let expected = self.session.router.expect(&self.slot, self.options.cancel.as_ref())?;
-        let until = Deadline::after(wait).min(self.clocks.next().0);
+        let until = until.min(self.clocks.next().0);
         while let Some(delivery) = self.slot.receive(until) {
             if let Delivery::Failed(id, error) = delivery
                 && id == expected.id
@@ -319,10 +341,7 @@ impl<'a> PendingRequest<'a> {
                 return None;
             }
         };
-        let (clock, advice) = match clock {
-            Clock::Timeout => ("timeout", "Raise `timeout`, or let progress restart it"),
-            Clock::MaxTotal => ("max_total", "Raise `max_total`"),
-        };
+        let (clock, advice) = named(clock);
         let message = match ran {
             true => format!("no reply within {set_to:?} (`{clock}`); the server was told to stop"),
             false => format!("not sent within {set_to:?} (`{clock}`): the server does not read"),
@@ -388,6 +407,14 @@ impl<'a> PendingRequest<'a> {
             reply.len(),
             self.sent_at.elapsed(),
         );
+    }
+}
+
+/// What a clock is called, and what to do about it.
+fn named(clock: Clock) -> (&'static str, &'static str) {
+    match clock {
+        Clock::Timeout => ("timeout", "Raise `timeout`, or let progress restart it"),
+        Clock::MaxTotal => ("max_total", "Raise `max_total`"),
     }
 }
 

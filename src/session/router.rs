@@ -169,6 +169,9 @@ impl Router {
             Era::Modern => Known::Modern,
         };
         let before = std::mem::replace(&mut self.lock().era, known);
+        if era == Era::Modern {
+            self.questions.cancel_all();
+        }
         if let Known::Nothing(asked) = before {
             for (id, method) in asked {
                 self.answer(id, &method, None);
@@ -355,6 +358,16 @@ impl Router {
         self.itself.get().cloned().unwrap_or_default()
     }
 
+    /// Why the connection has ended, if it has.
+    pub(crate) fn why_ended(&self) -> Option<&Error> {
+        self.ended.get()
+    }
+
+    /// What the server has asked is not wanted any more: it was asked in a session that is over.
+    pub(crate) fn forget_questions(&self) {
+        self.questions.cancel_all();
+    }
+
     /// A handler has answered a request of the server's.
     pub(crate) fn answered(
         &self,
@@ -377,15 +390,18 @@ impl Router {
     /// Ends the connection and waits for its threads. Idempotent: the first report stands.
     pub(crate) fn close(&self, until: Deadline) -> CloseReport {
         if self.is_closing.swap(true, Ordering::AcqRel) {
-            // Who closes waits for the listener; the listener must not wait for them.
+            // Who closes waits for listener and handlers; those must not wait for them.
             return match self.report.get() {
-                None if self.dispatcher.is_this_thread() => CloseReport::default(),
+                None if self.dispatcher.is_this_thread() || self.questions.is_this_thread() => {
+                    CloseReport::default()
+                }
                 _ => self.report.wait().clone(),
             };
         }
         // Others wait for the report, whatever becomes of this thread.
         let reported = Reported(&self.report);
         self.end(Error::closed().server(&self.server));
+        self.questions.stop();
         let mut report = match self.transport() {
             Ok(transport) => transport.close(until),
             Err(_) => CloseReport::default(),
@@ -508,14 +524,18 @@ impl Router {
         if method == "ping" {
             return self.respond(&id, &Ok(RawJson::empty_object()));
         }
-        let notice = message.and_then(|it| Notice::hold(it, &self.held, self.limits.message));
-        let asked = match notice {
-            Some(notice) => self.questions.ask(&self.itself(), &id, method, notice),
-            None => Err(Refusal::new(-32603, "too much waits to be answered already")),
-        };
-        if let Err(refusal) = asked {
+        if let Err(refusal) = self.ask(&id, method, message) {
             self.respond(&id, &Err(refusal));
         }
+    }
+
+    fn ask(&self, id: &str, method: &str, message: Option<Message>) -> Result<(), Refusal> {
+        self.questions.check(method)?;
+        let too_early = || Refusal::new(-32603, "nothing but a `ping` before the handshake");
+        let message = message.ok_or_else(too_early)?;
+        let too_much = || Refusal::new(-32603, "too much waits to be answered already");
+        let notice = Notice::hold(message, &self.held, self.limits.message).ok_or_else(too_much)?;
+        self.questions.ask(&self.itself(), id, method, notice)
     }
 
     fn notify(&self, method: &str, message: Message, via: Option<u64>) {

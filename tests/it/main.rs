@@ -33,6 +33,7 @@ mod http_legacy;
 mod http_peer;
 #[cfg(feature = "http")]
 mod http_sse;
+mod input_rounds;
 #[cfg(unix)]
 mod killed;
 mod logging;
