@@ -43,6 +43,7 @@ impl Rounds {
         call: &mut PendingRequest<'_>,
         reply: &Message,
     ) -> Result<()> {
+        self.count += 1;
         let round: InputRequiredResult = reply.parse().map_err(|error| {
             let text = format!("what the server asks for is malformed: {}", misfit(&error));
             Error::new(ErrorKind::Protocol, text).ran(true)
@@ -65,7 +66,7 @@ impl Rounds {
                 Err(_) => error,
             });
         }
-        self.count(client, &questions)?;
+        self.check_limits(client, &questions)?;
         if questions.is_empty() {
             self.again = Some((Deadline::after(self.backoff()), round.request_state));
             return Ok(());
@@ -99,9 +100,8 @@ impl Rounds {
     }
 
     /// MRTR-16
-    fn count(&mut self, client: &Client, questions: &InputRequests) -> Result<()> {
+    fn check_limits(&self, client: &Client, questions: &InputRequests) -> Result<()> {
         let limits = &client.inner.server.limits;
-        self.count += 1;
         if self.count > limits.input_rounds {
             let (most, names) = (limits.input_rounds, names(questions));
             let text = format!("the server has asked {most} times, and asks again: {names}");

@@ -98,8 +98,8 @@ fn a_call_is_sent_again_with_the_answers_and_is_the_same_otherwise() {
         };
         let calls: [fn(&Client); 4] = [
             |client| {
-                let call = client.tool("x").arg("a", 1).meta("own", 2).log_level(LoggingLevel::Info);
-                drop(call.call().unwrap());
+                let call = client.tool("x").arg("a", 1).meta("own", 2);
+                drop(call.log_level(LoggingLevel::Info).call().unwrap());
             },
             |client| drop(client.get_prompt("x", [("a", "b")]).unwrap()),
             |client| drop(client.read_resource("x:y").unwrap()),
@@ -153,7 +153,8 @@ fn state_comes_back_character_for_character() {
         ];
         for state in states {
             // As it is, and with everything escaped that can be.
-            let escaped: String = state.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+            let escaped: String =
+                state.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
             for written in [json!(state).to_string(), format!("\"{escaped}\"")] {
                 let (server, received) = answering(Era::Modern, tools(), move |wire, request| {
                     let id = request.id();
@@ -266,7 +267,11 @@ fn a_round_that_is_malformed_or_asks_for_what_was_not_offered_fails_the_call() {
             let (server, received) = asking(vec![round.clone()]);
             let client = handling().open(server).unwrap();
             let error = client.call_tool("x", json!({})).unwrap_err();
-            assert_eq!((error.kind(), error.may_have_run()), (kind, may_have_run), "{round}: {error}");
+            assert_eq!(
+                (error.kind(), error.may_have_run()),
+                (kind, may_have_run),
+                "{round}: {error}"
+            );
             assert_eq!(error.input_required().is_some(), kind == ErrorKind::InputRequired);
             // It costs nothing else.
             assert!(client.call_tool("x", json!({})).is_ok());
@@ -299,7 +304,7 @@ fn nothing_but_a_call_a_read_and_a_prompt_may_be_answered_with_questions() {
             assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
             assert!(error.to_string().contains("input_required"), "{error}");
         }
-        assert_eq!(all_received(&client, &received).len(), 2);
+        assert_eq!(all_received(&client, &received).len(), 3);
     });
 }
 
@@ -370,7 +375,9 @@ fn what_has_no_answer_ends_the_call() {
             ),
             (
                 handling().on_elicitation(|_, _| {
-                    ElicitResult::accept([("other".to_owned(), json!("s3cret"))].into_iter().collect())
+                    ElicitResult::accept(
+                        [("other".to_owned(), json!("s3cret"))].into_iter().collect(),
+                    )
                 }),
                 question(),
                 ErrorKind::InvalidInput,
@@ -406,7 +413,9 @@ fn what_was_asked_can_be_answered_by_hand_later_and_elsewhere() {
         let (server, received) = asking(vec![]);
         let client = Client::open(server).unwrap();
         let asked: InputRequiredResult = serde_json::from_str(&asked).unwrap();
-        assert_eq!(serde_json::to_value(&asked).unwrap(), round());
+        let mut whole = round();
+        whole["inputRequests"]["who"]["params"]["mode"] = json!("form");
+        assert_eq!(serde_json::to_value(&asked).unwrap(), whole);
         let answers = || {
             let model = CreateMessageResult::text("model", "hi").into();
             let who = ElicitResult::decline().into();
@@ -427,8 +436,7 @@ fn what_was_asked_can_be_answered_by_hand_later_and_elsewhere() {
             let error = client.tool("x").answers(&asked, wrong).call().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
         }
-        let error =
-            client.request("tools/list", ()).answers(&asked, answers()).call().unwrap_err();
+        let error = client.request("tools/list", ()).answers(&asked, answers()).call().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
 
         let received = all_received(&client, &received);
@@ -471,15 +479,15 @@ fn what_is_asked_after_an_answer_by_hand_may_have_run() {
 fn a_round_that_is_refused_for_its_version_is_sent_again_as_it_was() {
     soon(|| {
         let number = AtomicUsize::new(0);
-        let (server, received) = answering(Era::Modern, tools(), move |wire, request| {
-            match number.fetch_add(1, Ordering::Relaxed) {
-                0 => wire.reply(request, asks(json!({ "k": form() }), Some("s"))),
-                1 => {
-                    let data = json!({ "supported": ["2026-07-28"], "requested": "2026-07-28" });
-                    wire.reply_error(request, -32022, "no such version", Some(data));
-                }
-                _ => wire.reply(request, said("done")),
+        let (server, received) = answering(Era::Modern, tools(), move |wire, request| match number
+            .fetch_add(1, Ordering::Relaxed)
+        {
+            0 => wire.reply(request, asks(json!({ "k": form() }), Some("s"))),
+            1 => {
+                let data = json!({ "supported": ["2026-07-28"], "requested": "2026-07-28" });
+                wire.reply_error(request, -32022, "no such version", Some(data));
             }
+            _ => wire.reply(request, said("done")),
         });
         let handled = Arc::new(AtomicUsize::new(0));
         let count = handled.clone();
@@ -530,9 +538,8 @@ fn progress_and_log_of_every_round_reach_the_call() {
             .on_progress(move |it| progress.send(it.progress.to_string()).unwrap())
             .on_log(move |it| log.send(it.data.as_str().unwrap().to_owned()).unwrap());
         assert_eq!(call.call().unwrap().text(), "done");
-        let expected = [
-            "1", "round 0", "2", "asked", "1", "round 1", "2", "asked", "1", "round 2", "2",
-        ];
+        let expected =
+            ["1", "round 0", "2", "asked", "1", "round 1", "2", "asked", "1", "round 2", "2"];
         assert_eq!(hear.try_iter().collect::<Vec<_>>(), expected);
         let received = all_received(&client, &received);
         let mut tokens: Vec<_> =
@@ -652,7 +659,9 @@ fn a_server_that_asks_for_thousands_of_things_gets_none() {
                 (0..count).map(|number| (number.to_string(), form())).collect();
             asks(all.into(), None)
         };
-        for (count, kind) in [(10_000, Some(ErrorKind::Limit)), (4, None), (5, Some(ErrorKind::Limit))] {
+        for (count, kind) in
+            [(10_000, Some(ErrorKind::Limit)), (4, None), (5, Some(ErrorKind::Limit))]
+        {
             let (server, _received) = asking(vec![ask(count)]);
             let handled = Arc::new(AtomicUsize::new(0));
             let counts = handled.clone();
@@ -687,8 +696,9 @@ fn schemas_of_every_size_and_with_references_are_no_danger() {
             let params = json!({ "message": "m", "requestedSchema": schema });
             let question = json!({ "method": "elicitation/create", "params": params });
             let (server, received) = asking(vec![asks(json!({ "k": question }), None)]);
-            let accept = |_: &_, _: &_| ElicitResult::accept(serde_json::Map::new());
-            let client = Client::builder().on_elicitation(accept).open(server).unwrap();
+            let builder = Client::builder()
+                .on_elicitation(|_, _| ElicitResult::accept(serde_json::Map::new()));
+            let client = builder.open(server).unwrap();
             client.call_tool("x", json!({})).map(drop).unwrap();
             let received = all_received(&client, &received);
             let content = received[1].param("/inputResponses/k/content").as_object().unwrap();
