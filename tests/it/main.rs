@@ -19,6 +19,7 @@ mod era;
 mod errors;
 mod example_http;
 mod faults;
+mod handlers;
 mod hostile;
 mod house;
 #[cfg(feature = "http")]
