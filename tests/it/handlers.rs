@@ -24,7 +24,7 @@ use crate::era::speaking;
 use crate::input_rounds::{asks, form, handling, named, roots, sample};
 
 /// A request of a legacy server's.
-fn request(id: impl Into<Value>, question: &Value) -> Value {
+pub fn request(id: impl Into<Value>, question: &Value) -> Value {
     let mut request = question.clone();
     request["jsonrpc"] = json!("2.0");
     request["id"] = id.into();

@@ -20,6 +20,8 @@ mod errors;
 mod example_http;
 mod faults;
 mod handlers;
+#[cfg(feature = "http")]
+mod handlers_http;
 mod hostile;
 mod house;
 #[cfg(feature = "http")]
