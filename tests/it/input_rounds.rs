@@ -785,3 +785,33 @@ fn a_server_that_ends_in_a_round_fails_the_call() {
         assert_eq!(all_received(&client, &received).len(), 2);
     });
 }
+
+// MRTR-12
+#[test]
+fn equal_calls_at_the_same_time_keep_their_states_apart() {
+    soon(|| {
+        // The state is the id of the call that got it.
+        let (server, received) = played(Era::Modern, tools(), |wire, first| {
+            let second = wire.receive()?;
+            for call in [&first, &second] {
+                let state = call.id().to_string();
+                wire.reply(call, asks(json!({ state.clone(): form() }), Some(&state)));
+            }
+            for _ in 0..2 {
+                let again = wire.receive()?;
+                wire.reply(&again, said(again.param("/requestState").as_str().unwrap()));
+            }
+            Some(())
+        });
+        let client = handling().open(server).unwrap();
+        let calls = [client.tool("x").start().unwrap(), client.tool("x").start().unwrap()];
+        let states = calls.map(|call| call.wait().unwrap().text());
+        let received = all_received(&client, &received);
+        assert_eq!(states, [received[0].id().to_string(), received[1].id().to_string()]);
+        for again in &received[2..] {
+            let state = again.param("/requestState").as_str().unwrap();
+            let keys: Vec<_> = again.param("/inputResponses").as_object().unwrap().keys().collect();
+            assert_eq!(keys, [state]);
+        }
+    });
+}
