@@ -89,7 +89,7 @@ setters!(
 
 /// How long a client waits.
 ///
-/// Two clocks run in every call: `request` may stand still (while your own callback runs) or start
+/// Two clocks run in every call: `request` may stand still (while your own code runs) or start
 /// again (on progress, if asked); `max_total` never does. [`Duration::MAX`] means about a century.
 ///
 /// ```

@@ -91,7 +91,7 @@ impl<'a, T: Reply> Request<'a, T> {
     }
 
     /// Sets how long to wait for the result, instead of [`Timeouts::request`](crate::Timeouts).
-    /// This clock stands still while a callback runs.
+    /// This clock stands still while a callback runs, or a handler because of the call.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = timeout;
         self

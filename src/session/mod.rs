@@ -9,6 +9,7 @@ mod pending;
 mod questions;
 mod renewal;
 mod router;
+mod standstill;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -138,6 +139,11 @@ impl Session {
     /// Whether requests fail one by one.
     fn answers_or_fails(&self) -> bool {
         self.router.transport().is_ok_and(|transport| transport.facts().answers_or_fails)
+    }
+
+    /// Whether a server may send requests that handlers answer, on threads of their own.
+    fn may_be_asked(&self) -> bool {
+        self.terms.version.era() == Era::Legacy && self.opening.answers.is_some()
     }
 
     /// Whether what a request says has to be said in headers, too.

@@ -13,6 +13,7 @@ use crate::protocol::{
 };
 use crate::session::cancel::{CancelToken, cancelled};
 use crate::session::router::{Interest, Sending, Sent};
+use crate::session::standstill::Standstill;
 use crate::session::{Session, unclear_reply};
 use crate::transport::{Delivery, Notice, Slot};
 
@@ -40,6 +41,9 @@ impl Options<'_> {
         self.on_progress.is_some() || self.on_log.is_some() || self.restart_on_progress
     }
 }
+
+/// How often it is looked whether handlers still run.
+const LOOKED_AFTER: Duration = Duration::from_millis(100);
 
 impl fmt::Debug for Options<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,6 +77,8 @@ pub(crate) struct PendingRequest<'a> {
     is_repeated: bool,
     /// What is being put into the slot has been waited for.
     is_overdue: bool,
+    /// Where handlers run on other threads because of it, and for how long the clock stood still.
+    standstill: Option<(Arc<Standstill>, Duration)>,
 }
 
 impl<'a> PendingRequest<'a> {
@@ -83,11 +89,13 @@ impl<'a> PendingRequest<'a> {
         options: Options<'a>,
         waits: bool,
     ) -> Result<Self> {
+        let may_be_asked = session.may_be_asked();
         let mut pending = Self {
             session: session.clone(),
             clocks: Clocks::start(options.timeout, options.max_total),
             request,
-            slot: match options.listens() {
+            // Its clock moves: nothing else may watch that.
+            slot: match options.listens() || may_be_asked {
                 true => Slot::new(),
                 false => Slot::for_replies(),
             },
@@ -102,6 +110,7 @@ impl<'a> PendingRequest<'a> {
             is_renewed: false,
             is_repeated: false,
             is_overdue: false,
+            standstill: may_be_asked.then(Default::default),
         };
         pending.send().map_err(|error| pending.explain(error))?;
         Ok(pending)
@@ -125,6 +134,7 @@ impl<'a> PendingRequest<'a> {
             meta: &options.meta,
             mirror: &options.mirror,
             interest,
+            standstill: self.standstill.as_ref().map(|(standstill, _)| standstill),
             waits: self.waits,
             until: self.clocks.next().0,
             cancel: options.cancel.as_ref(),
@@ -262,7 +272,7 @@ impl<'a> PendingRequest<'a> {
         // What has come already is not lost to a limit that has passed; what goes on coming is.
         let mut due = self.slot.len();
         loop {
-            let (end, ..) = self.clocks.next();
+            let end = self.end();
             let limit = until.map_or(end, |until| until.min(end));
             let delivery = match self.session.router.transport() {
                 Ok(transport) => transport.next(self.id(), &self.slot, limit),
@@ -271,7 +281,7 @@ impl<'a> PendingRequest<'a> {
             match delivery {
                 Some(Delivery::Notice(notice)) => {
                     self.notice(&notice);
-                    if self.clocks.next().0.has_passed() {
+                    if self.end().has_passed() {
                         if let Some(error) = self.time_out() {
                             return Some(Err(error));
                         }
@@ -292,13 +302,27 @@ impl<'a> PendingRequest<'a> {
                     }
                 }
                 Some(_) => {}
-                None if end.has_passed() => {
+                None if self.end().has_passed() => {
                     if let Some(error) = self.time_out() {
                         return Some(Err(error));
                     }
                 }
+                None if limit == end => {}
                 None => return None,
             }
+        }
+    }
+
+    /// Until when to wait at most, before looking again.
+    fn end(&mut self) -> Deadline {
+        let Some((standstill, counted)) = &mut self.standstill else { return self.clocks.next().0 };
+        let (stood_still, goes_on) = standstill.so_far();
+        self.clocks.set_back(stood_still.saturating_sub(*counted));
+        *counted = stood_still;
+        let (end, ..) = self.clocks.next();
+        match goes_on {
+            true => end.max(Deadline::after(LOOKED_AFTER)).min(self.clocks.total()),
+            false => end,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::deadline::Deadline;
 use crate::protocol::RawJson;
 use crate::protocol::envelope::{self, Message};
 use crate::session::router::Router;
+use crate::session::standstill::Running;
 use crate::threads::Threads;
 use crate::transport::Notice;
 
@@ -62,6 +63,7 @@ struct Question {
     notice: Notice,
     is_cancelled: Arc<AtomicBool>,
     running: Arc<()>,
+    standstill: Vec<Running>,
 }
 
 impl Questions {
@@ -92,6 +94,7 @@ impl Questions {
         id: &str,
         method: &str,
         notice: Notice,
+        standstill: Vec<Running>,
     ) -> Result<(), Refusal> {
         let answers = self.check(method)?;
         let mut state = self.lock();
@@ -110,6 +113,7 @@ impl Questions {
             notice,
             is_cancelled: Arc::default(),
             running: self.running.clone(),
+            standstill,
         };
         state.wanted.insert(id.to_owned(), question.is_cancelled.clone());
         match state.is_released {
@@ -131,10 +135,10 @@ impl Questions {
         let (answers, router) = (answers.clone(), router.clone());
         let id = question.id.clone();
         let answer = move || {
-            let Question { id, method, notice, is_cancelled, running } = question;
+            let Question { id, method, notice, is_cancelled, running, standstill } = question;
             let answer = (answers.answer)(&method, notice.message(), &is_cancelled);
             // Whoever has the answer may ask the next thing.
-            drop((notice, running));
+            drop((notice, running, standstill));
             let Some(router) = router.upgrade() else { return };
             router.answered(&id, &answer, &is_cancelled);
         };

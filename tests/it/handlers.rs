@@ -19,7 +19,7 @@ use umcp::{
 };
 
 use crate::calls::{all_received, answering, played, said, tools};
-use crate::common::{ERAS, SHORT, example_server, over_pipes, soon};
+use crate::common::{ERAS, FOREVER, HALF, SHORT, example_server, over_pipes, soon};
 use crate::era::speaking;
 use crate::input_rounds::{asks, form, handling, named, roots, sample};
 
@@ -689,7 +689,7 @@ fn a_handler_that_looks_is_told_of_the_end_at_once() {
             None
         });
         // It has an hour.
-        let patient = Timeouts::default().close_grace(crate::common::FOREVER);
+        let patient = Timeouts::default().close_grace(FOREVER);
         let client = builder.open(server.timeouts(patient)).unwrap();
         let _call = client.tool("x").start().unwrap();
         begun.recv().unwrap();
@@ -714,7 +714,7 @@ fn a_handler_may_close_its_client_while_another_thread_does() {
             wire.send(request(1, &form()));
             Some(())
         });
-        let patient = Timeouts::default().close_grace(crate::common::FOREVER);
+        let patient = Timeouts::default().close_grace(FOREVER);
         let client = builder.open(server.timeouts(patient)).unwrap();
         let _call = client.tool("x").start().unwrap();
         begun.recv().unwrap();
@@ -929,4 +929,73 @@ fn a_question_is_what_it_was_once_it_has_been_stored() {
     let listed = ListRootsResult::new(vec![Root::new("file:///a")]);
     let answer: protocol::InputResponse = listed.into();
     assert!(serde_json::to_string(&answer).unwrap().contains("file:///a"));
+}
+
+/// A legacy server that asks before it answers `x`, and never answers anything else.
+fn asking_first() -> Server {
+    let call = Mutex::new(Value::Null);
+    let (server, _received) = answering(Era::Legacy, tools(), move |wire, message| {
+        if message.param("/name") == "x" {
+            *call.lock().unwrap() = message.id().clone();
+            wire.send(request("q", &form()));
+        } else if message.id() == "q" {
+            let id = call.lock().unwrap().take();
+            wire.send(json!({ "jsonrpc": "2.0", "id": id, "result": said("done") }));
+        }
+    });
+    server
+}
+
+/// A handler that takes twice the time that a call has.
+fn slow() -> ClientBuilder {
+    Client::builder().on_elicitation(|_, _| {
+        crate::input_rounds::pass(2 * HALF);
+        named("Ada")
+    })
+}
+
+// CANCEL-8, CANCEL-9
+#[test]
+fn the_timeout_of_a_legacy_call_stands_still_while_a_handler_runs_and_max_total_does_not() {
+    soon(|| {
+        let client = slow().open(asking_first()).unwrap();
+        let call = client.tool("x").timeout(HALF).max_total(FOREVER);
+        assert_eq!(call.call().unwrap().text(), "done");
+        // It goes on where it stood.
+        let mut call = client.tool("x").timeout(HALF).start().unwrap();
+        assert!(call.wait_timeout(Duration::from_millis(1)).unwrap().is_none());
+        assert_eq!(call.wait().unwrap().text(), "done");
+        let error = client.tool("x").max_total(SHORT).call().unwrap_err();
+        assert!(error.is_timeout() && error.to_string().contains("`max_total`"), "{error}");
+        // Nobody is asked because of this one.
+        let error = client.tool("y").timeout(SHORT).call().unwrap_err();
+        assert!(error.is_timeout() && error.to_string().contains("`timeout`"), "{error}");
+        client.close();
+
+        // Nor does a handler stop the clock of its own calls.
+        let (failed, failures) = mpsc::channel();
+        let builder = Client::builder().on_elicitation(move |_, context| {
+            let call = context.client().tool("y").timeout(2 * HALF);
+            failed.send(call.call().unwrap_err()).unwrap();
+            named("Ada")
+        });
+        let client = builder.open(asking_first()).unwrap();
+        assert_eq!(client.tool("x").timeout(HALF).call().unwrap().text(), "done");
+        let error = failures.recv().unwrap();
+        assert!(error.to_string().contains("`timeout`"), "{error}");
+    });
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn the_timeout_of_a_legacy_call_over_http_stands_still_too() {
+    use crate::support::http::{self, Mode, Options};
+    soon(|| {
+        let url = http::start(0, Options::new(Mode::Legacy)).unwrap();
+        let client = slow().open(Server::url(url)).unwrap();
+        // A connection is open: the caller's thread could carry it.
+        assert_eq!(crate::common::echo(&client, "a"), "a");
+        let call = client.tool("ask").arg("question", "who").timeout(HALF);
+        assert_eq!(call.call().unwrap().text(), "who: Ada");
+    });
 }

@@ -16,7 +16,7 @@ use umcp::{
 };
 
 use crate::calls::{Wire, all_received, answering, played, said, tools};
-use crate::common::{FOREVER, SHORT, soon};
+use crate::common::{FOREVER, HALF, SHORT, soon};
 
 /// A result that asks for these things.
 pub fn asks(questions: Value, state: Option<&str>) -> Value {
@@ -549,7 +549,7 @@ fn progress_and_log_of_every_round_reach_the_call() {
     });
 }
 
-fn pass(time: Duration) {
+pub fn pass(time: Duration) {
     let began = Instant::now();
     while began.elapsed() < time {
         std::thread::yield_now();
@@ -560,24 +560,24 @@ fn pass(time: Duration) {
 #[test]
 fn the_timeout_stands_still_while_a_handler_runs_and_max_total_does_not() {
     soon(|| {
-        let slow = || {
+        let slow = |takes| {
             let (server, received) = asking(vec![asks(json!({ "a": form(), "b": form() }), None)]);
             let handled = Arc::new(AtomicUsize::new(0));
             let count = handled.clone();
             let builder = Client::builder().on_elicitation(move |_, _| {
                 count.fetch_add(1, Ordering::Relaxed);
-                pass(2 * SHORT);
+                pass(takes);
                 named("Ada")
             });
             (builder.open(server).unwrap(), received, handled)
         };
-        let (client, received, handled) = slow();
-        // 4 times the time it has.
-        client.tool("x").timeout(SHORT).max_total(FOREVER).call().map(drop).unwrap();
+        let (client, received, handled) = slow(HALF);
+        // Twice the time it has.
+        client.tool("x").timeout(HALF).max_total(FOREVER).call().map(drop).unwrap();
         assert_eq!(handled.load(Ordering::Relaxed), 2);
         assert_eq!(all_received(&client, &received).len(), 2);
 
-        let (client, received, handled) = slow();
+        let (client, received, handled) = slow(2 * SHORT);
         let error = client.tool("x").max_total(SHORT).call().unwrap_err();
         assert!(error.is_timeout() && !error.may_have_run(), "{error}");
         assert!(error.to_string().contains("`max_total`"), "{error}");
