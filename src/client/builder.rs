@@ -111,10 +111,10 @@ impl ClientBuilder {
     ///
     /// The `timeout` of the call in which the server asks stands still meanwhile. In the modern era the
     /// function runs on the thread that waits for that call; for a legacy server, which does not always
-    /// say which call that is, on a thread of its own, of which there are [`Limits::handlers`](crate::Limits::handlers) at most. It may call the client,
-    /// whose server may ask again, and so on: up to eight deep in the modern era, and as deep as there
-    /// are threads for handlers in the legacy era. Beyond that the server gets no answer, and the call
-    /// in which it asks an error.
+    /// say which call that is, on a thread of its own, of which there are
+    /// [`Limits::handlers`](crate::Limits::handlers) at most. It may call the client, whose server may ask
+    /// again, and so on: up to eight deep in the modern era, and as deep as there are threads for handlers
+    /// in the legacy era. Beyond that the server gets no answer, and the call in which it asks an error.
     ///
     /// ```
     /// use umcp::protocol::ElicitResult;

@@ -153,8 +153,10 @@ impl Handlers {
     ) -> Result<InputResponse, Refusal> {
         let Some(handler) = &self.form else { return Err(Refusal::unhandled()) };
         let mut answer = guarded(|| handler(params, context))?;
+        let content = answer.content.take();
+        // Who says no says nothing else.
         if answer.action == ElicitAction::Accept {
-            let content = answer.content.take().unwrap_or_default();
+            let content = content.unwrap_or_default();
             let content = form::complete(&params.requested_schema, content);
             answer.content = Some(content.map_err(|why| {
                 log::warn!("the handler's answer is not what the form asks for: {why}");

@@ -132,7 +132,7 @@ fn what_is_handled_is_declared_and_never_more() {
                 }
             });
             builder().open(server.era(Era::Legacy)).unwrap().close();
-            assert_eq!(*declared.lock().unwrap(), [expected.clone()]);
+            assert_eq!(declared.lock().unwrap().as_slice(), std::slice::from_ref(&expected));
 
             let (server, received) = speaking(ProtocolVersion::V2026_07_28);
             let client = builder().open(server).unwrap();
@@ -197,6 +197,9 @@ fn a_legacy_server_s_questions_are_answered() {
         };
         assert_eq!(says(ElicitResult::decline()), json!({ "action": "decline" }));
         assert_eq!(says(ElicitResult::cancel()), json!({ "action": "cancel" }));
+        let mut hesitant = named("Ada");
+        hesitant.action = ElicitAction::Decline;
+        assert_eq!(says(hesitant), json!({ "action": "decline" }));
     });
 }
 
@@ -997,5 +1000,19 @@ fn the_timeout_of_a_legacy_call_over_http_stands_still_too() {
         assert_eq!(crate::common::echo(&client, "a"), "a");
         let call = client.tool("ask").arg("question", "who").timeout(HALF);
         assert_eq!(call.call().unwrap().text(), "who: Ada");
+    });
+}
+
+#[test]
+fn handlers_leave_nothing_behind() {
+    crate::alone::leaves_nothing("handlers::handlers_leave_nothing_behind", || {
+        for era in ["modern", "legacy"] {
+            let client = handling().open(example_server(era)).unwrap();
+            for _ in 0..3 {
+                let call = client.tool("ask").arg("question", "who");
+                assert_eq!(call.call().unwrap().text(), "who: Ada");
+            }
+            assert!(!client.close().left_behind);
+        }
     });
 }
