@@ -103,6 +103,8 @@ struct Session {
     ready: bool,
     /// The legacy log level, as an index of [`LEVELS`].
     level: Option<usize>,
+    /// What a legacy client can do.
+    capabilities: Value,
     /// The ids of the requests in flight, and whether they are cancelled.
     running: HashMap<String, bool>,
     /// Every id of a legacy session.
@@ -328,7 +330,9 @@ impl Server {
         if asked == MODERN {
             violation(format_args!("initialize with {asked}"));
         }
-        lock(&self.session).version = Some(version);
+        let session = &mut *lock(&self.session);
+        session.version = Some(version);
+        session.capabilities = params["capabilities"].clone();
         let identity = json!({"protocolVersion": version, "serverInfo": server_info(version)});
         Ok(with(about(version), identity))
     }
@@ -384,6 +388,10 @@ impl Server {
                 names.sort();
                 success(json!(names).to_string())
             }
+            "ask" => {
+                let question = given["question"].as_str().unwrap_or_default();
+                self.ask_name(question, request, send).unwrap_or_else(|failed| failed)
+            }
             _ => self.ask_ping(request, send).unwrap_or_else(|failed| failed),
         }
     }
@@ -410,9 +418,44 @@ impl Server {
         success(format!("counted {steps} steps"))
     }
 
+    /// Asks the user for a name: in the legacy era by a request, in the modern one by the result.
+    fn ask_name(&self, question: &str, request: &Request, send: Emit) -> Answer<Value> {
+        let declared = match request.modern() {
+            true => request.params["_meta"][CAPABILITIES_KEY].clone(),
+            false => lock(&self.session).capabilities.clone(),
+        };
+        let modes = &declared["elicitation"];
+        if modes.get("form").is_none() && *modes != json!({}) {
+            return Err(failure("there is nobody to ask"));
+        }
+        let schema = json!({"type": "object", "properties": {"name": {"type": "string"}},
+            "required": ["name"]});
+        let params = json!({"message": question, "requestedSchema": schema});
+        let method = "elicitation/create";
+        let answer = if request.modern() {
+            let state = format!("asked: {question}");
+            let Some(answers) = request.params.get("inputResponses") else {
+                let asked = json!({"name": {"method": method, "params": params}});
+                return Ok(json!({"resultType": "input_required", "inputRequests": asked,
+                    "requestState": state}));
+            };
+            if request.params["requestState"] != state {
+                return Err(failure("that is another request's state"));
+            }
+            answers["name"].clone()
+        } else {
+            self.ask(method, params, request, send)?["result"].take()
+        };
+        match (answer["action"].as_str(), answer["content"]["name"].as_str()) {
+            (Some("accept"), Some(name)) => Ok(success(format!("{question}: {name}"))),
+            (Some("decline" | "cancel"), _) => Ok(success(format!("{question}: no answer"))),
+            _ => Err(failure(format!("a wrong answer: {answer}"))),
+        }
+    }
+
     fn ask_ping(&self, request: &Request, send: Emit) -> Answer<Value> {
-        let pong = self.ask("ping", request, send)?;
-        let unknown = self.ask("umcp/unknown", request, send)?;
+        let pong = self.ask("ping", json!({}), request, send)?;
+        let unknown = self.ask("umcp/unknown", json!({}), request, send)?;
         let code = &unknown["error"]["code"];
         if pong["result"] != json!({}) || !code.is_i64() || !unknown["error"]["message"].is_string()
         {
@@ -422,10 +465,10 @@ impl Server {
     }
 
     /// Sends a request to the client and waits for the response.
-    fn ask(&self, method: &str, request: &Request, send: Emit) -> Answer<Value> {
+    fn ask(&self, method: &str, params: Value, request: &Request, send: Emit) -> Answer<Value> {
         let (question, receiver) = self.question(method);
-        send(question);
-        let time = Duration::from_secs(if self.wait(request, 0.0) { 0 } else { 10 });
+        send(with(question, json!({"params": params})));
+        let time = Duration::from_secs(if self.wait(request, 0.0) { 0 } else { 30 });
         receiver.recv_timeout(time).map_err(|_| failure(format!("no response to {method}")))
     }
 
@@ -555,6 +598,7 @@ fn tools(request: &Request) -> Vec<Value> {
         ),
         plain("cancellations", "Returns the ids of the cancelled requests", json!({})),
         plain("environment", "Returns the names of its environment variables", json!({})),
+        plain("ask", "Asks the user for a name", json!({"question": text})),
         match request.modern() {
             true => tool("null_result", "Returns null", json!({}), null),
             false => plain("ask_ping", "Sends two requests to the client", json!({})),

@@ -116,10 +116,12 @@ impl ClientBuilder {
     /// [decline](ElicitResult::decline) or to [turn away](ElicitResult::cancel) are answers, too.
     /// Without this the server is told that there is nobody to ask.
     ///
-    /// In the modern era the function runs on the thread that waits for the call in which the server
-    /// asks, whose `timeout` stands still meanwhile; for a legacy server on a thread of its own, of
-    /// which there are [`Limits::handlers`](crate::Limits::handlers) at most. It may call the client,
-    /// whose servers may ask again, and so on up to eight deep.
+    /// The `timeout` of the call in which the server asks stands still meanwhile. In the modern era the
+    /// function runs on the thread that waits for that call; for a legacy server, which does not always
+    /// say which call that is, on a thread of its own, of which there are
+    /// [`Limits::handlers`](crate::Limits::handlers) at most. It may call the client, whose server may ask
+    /// again, and so on: up to eight deep in the modern era, and as deep as there are threads for handlers
+    /// in the legacy era. Beyond that the server gets no answer, and the call in which it asks an error.
     ///
     /// ```
     /// use umcp::protocol::ElicitResult;
@@ -286,6 +288,7 @@ impl ClientBuilder {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput). Nothing of the server is left then.
     pub fn open(self, server: Server) -> Result<Client> {
         let label: Arc<str> = server.label().into();
+        self.handlers.check().map_err(|error| error.server(&label))?;
         for id in self.extensions.keys() {
             check_extension(id).map_err(|why| {
                 let text = format!("the extension {id:?}: {why}");

@@ -339,7 +339,16 @@ impl Follow {
             }
         })?;
         self.rounds.count(&client, open)?;
-        let answers = self.clocks.stand_still(|| input::answer(&client, open))?;
+        let mut answers = InputResponses::new();
+        for (key, question) in open {
+            client.inner.session.pause(Deadline::after(Duration::ZERO), self.cancel.as_ref())?;
+            if self.clocks.next().0.has_passed() {
+                return Err(self.time_out());
+            }
+            let token = self.cancel.as_ref();
+            let answer = self.clocks.stand_still(|| input::answer(&client, token, question))?;
+            answers.insert(key.clone(), answer);
+        }
         self.has_answered(&answers);
         self.unsent = Some(answers);
         Ok(())

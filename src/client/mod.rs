@@ -412,14 +412,16 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if the client was opened without roots, as the server
-    /// was told then that it had none.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if one of them is no `file://` URI, or if the client
+    /// was opened without roots, as the server was told then that it had none.
     pub fn set_roots(&self, roots: impl IntoIterator<Item = Root>) -> Result<()> {
+        let roots: Vec<Root> = roots.into_iter().collect();
+        let at_server = |error: Error| error.server(self.inner.session.server());
+        roots.iter().try_for_each(Root::check).map_err(at_server)?;
         let Some(current) = &self.inner.handlers.roots else {
             let error = Error::new(ErrorKind::InvalidInput, "the client was opened without roots");
-            return Err(error.server(self.inner.session.server()));
+            return Err(at_server(error));
         };
-        let roots: Vec<Root> = roots.into_iter().collect();
         *current.lock().unwrap_or_else(PoisonError::into_inner) = roots;
         self.inner.session.notify("notifications/roots/list_changed");
         Ok(())

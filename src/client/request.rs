@@ -54,6 +54,8 @@ pub struct Request<'a, T> {
     problem: Option<Error>,
     /// Types of results that are as good as `complete`.
     result_types: Vec<String>,
+    /// With answers to what was asked for in an earlier call.
+    is_resumed: bool,
     result: PhantomData<fn() -> T>,
 }
 
@@ -77,6 +79,7 @@ impl<'a, T: Reply> Request<'a, T> {
             },
             problem: None,
             result_types: Vec::new(),
+            is_resumed: false,
             result: PhantomData,
         }
     }
@@ -100,7 +103,7 @@ impl<'a, T: Reply> Request<'a, T> {
     }
 
     /// Sets how long to wait for the result, instead of [`Timeouts::request`](crate::Timeouts).
-    /// This clock stands still while a callback runs.
+    /// This clock stands still while a callback runs, or a handler because of the call.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = timeout;
         self
@@ -190,7 +193,13 @@ impl<'a, T: Reply> Request<'a, T> {
         if !keys.eq(answers.keys()) {
             self.refuse("there has to be one answer for each thing that the server asked for");
         }
-        self.request.answer(answers, asked.request_state.clone());
+        if !self.request.may_require_input() {
+            self.refuse("no server asks for anything when this is requested");
+        }
+        if let Err(error) = self.request.answer(answers, asked.request_state.clone()) {
+            self.refuse(format!("an answer cannot be written: {error}"));
+        }
+        self.is_resumed = true;
         self
     }
 
@@ -259,15 +268,19 @@ impl<'a, T: Reply> Request<'a, T> {
             let text = format!("the server does not offer this: it declared no `{capability}`");
             return Err(explain(Error::new(ErrorKind::Unsupported, text)));
         }
+        let is_modern = terms.version.era() == Era::Modern;
+        if self.is_resumed && !is_modern {
+            let text = "a server of the legacy era asks for nothing that a request answers";
+            return Err(explain(Error::new(ErrorKind::Unsupported, text)));
+        }
         if let Some(tools) = &self.client.inner.tools {
             self.options.mirror = tools.headers(&self.request).map_err(explain)?;
         }
-        let is_modern = terms.version.era() == Era::Modern;
         let request = PendingRequest::start(session, self.request, self.options, waits)?;
         Ok(Pending {
             request,
             refresh: Refresh::NotYet,
-            rounds: Rounds::default(),
+            rounds: Rounds::new(self.is_resumed),
             task: None,
             client: self.client,
             is_modern,
@@ -447,7 +460,7 @@ impl Pending<'_, CallToolResult> {
                     return Ok(TaskOrResult::Task(task));
                 }
                 Some(Ok((Answer::Result(result), _))) => return Ok(TaskOrResult::Result(result)),
-                Some(Err(error)) => return Err(error),
+                Some(Err(error)) => return Err(self.rounds.explain(error)),
                 Some(Ok((Answer::Questions, _))) | None => {}
             }
         }
@@ -502,7 +515,7 @@ impl<T: Reply> Pending<'_, T> {
                     self.task = Some(task.owned(&self.request));
                 }
                 Ok((Answer::Questions, _)) => {}
-                Err(error) => return Some(Err(error)),
+                Err(error) => return Some(Err(self.rounds.explain(error))),
             }
         }
     }
@@ -524,6 +537,9 @@ impl<T: Reply> Pending<'_, T> {
     /// Waits until `until` at most, for a result or a task. Questions are answered.
     fn answer(&mut self, until: Option<Deadline>) -> Option<Result<(Answer<T>, usize)>> {
         loop {
+            if let Err(error) = self.rounds.wait(&mut self.request, until)? {
+                return Some(Err(self.request.explain(error)));
+            }
             let reply = match self.refresh.wait(&self.client, &mut self.request, until)? {
                 Ok(reply) => reply,
                 Err(error) => {
@@ -546,9 +562,10 @@ impl<T: Reply> Pending<'_, T> {
     /// ELIC-15: what has to be visited first is asked for as if it had been asked for by itself. The
     /// request can be made again then.
     fn visit(&mut self, error: &Error) {
-        if !self.is_modern && error.rpc().is_some_and(|rpc| rpc.code == URL_REQUIRED) {
+        let is_asked = error.rpc().is_some_and(|rpc| rpc.code == URL_REQUIRED);
+        if is_asked && !self.is_modern && !self.request.is_headless() {
             let client = &self.client;
-            self.request.stand_still(|| input::visit(client, error));
+            self.request.stand_still(|token| input::visit(client, token, error));
         }
     }
 

@@ -9,6 +9,7 @@ mod pending;
 mod questions;
 mod renewal;
 mod router;
+mod standstill;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -146,6 +147,11 @@ impl Session {
         self.router.transport().is_ok_and(|transport| transport.facts().answers_or_fails)
     }
 
+    /// Whether a server may send requests that handlers answer, on threads of their own.
+    fn may_be_asked(&self) -> bool {
+        self.terms.version.era() == Era::Legacy && self.opening.answers.is_some()
+    }
+
     /// Whether what a request says has to be said in headers, too.
     pub(crate) fn mirrors(&self) -> bool {
         let transport = self.router.transport();
@@ -216,6 +222,10 @@ impl Session {
                 Ok(())
             }
         }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.router.why_ended().is_some()
     }
 
     /// Waits until the connection has ended. Returns why.

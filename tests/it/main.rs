@@ -19,6 +19,9 @@ mod era;
 mod errors;
 mod example_http;
 mod faults;
+mod handlers;
+#[cfg(feature = "http")]
+mod handlers_http;
 mod hostile;
 mod house;
 #[cfg(feature = "http")]
@@ -35,6 +38,7 @@ mod http_peer;
 mod http_sse;
 #[cfg(feature = "http")]
 mod http_tasks;
+mod input_rounds;
 #[cfg(unix)]
 mod killed;
 mod logging;
