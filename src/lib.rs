@@ -16,7 +16,7 @@ mod transport;
 
 pub use client::{
     Client, ClientBuilder, Context, EraFile, EraMemory, Items, List, Listed, Notification, Page,
-    Pages, Pending, Reply, Request, SamplingRefusal, Server,
+    Pages, Pending, Reply, Request, SamplingRefusal, Server, Task, TaskOrResult,
 };
 pub use error::{Error, ErrorKind, Result, RpcError};
 pub use limits::{Limits, Timeouts};

@@ -33,8 +33,9 @@ pub struct Limits {
     pub stderr_tail: usize,
     /// How many pages one list may have. Default 1,000, against servers whose cursors never end.
     pub pages: usize,
-    /// How many requests of a legacy server are answered at the same time, each by a handler on a
-    /// thread of its own. Default 64. The server gets an error for further ones.
+    /// How many things a server may ask for at the same time. Default 64. A legacy server's requests
+    /// are answered each by a handler on a thread of its own, and it gets an error for further ones; a
+    /// modern one that asks for more in one round fails the call.
     pub handlers: usize,
     /// How often a server of the modern era may ask for input in one call. Default 10.
     pub input_rounds: usize,
@@ -88,7 +89,7 @@ setters!(
 
 /// How long a client waits.
 ///
-/// Two clocks run in every call: `request` may stand still (while your own callback runs) or start
+/// Two clocks run in every call: `request` may stand still (while your own code runs) or start
 /// again (on progress, if asked); `max_total` never does. [`Duration::MAX`] means about a century.
 ///
 /// ```

@@ -1,19 +1,24 @@
 //! Opening a client with more than a server.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, PoisonError, Weak};
 
+use serde_json::{Map, Value};
+
 use crate::client::era_memory::EraMemory;
 use crate::client::handlers::{Handlers, INVALID_PARAMS, SamplingRefusal};
 use crate::client::notification::{Context, Notification};
+use crate::client::task_table::TaskTable;
 use crate::client::tool_table::ToolTable;
-use crate::client::{Client, Inner, Server};
-use crate::error::{ErrorKind, Result, misfit};
+use crate::client::{Client, Inner, Server, task};
+use crate::error::{Error, ErrorKind, Result, misfit};
 use crate::protocol::envelope::Message;
+use crate::protocol::meta::check_extension;
 use crate::protocol::{
-    CreateMessageParams, CreateMessageResult, ElicitFormParams, ElicitResult, ElicitUrlParams, Era,
-    Implementation, InputRequest, RawJson, Root,
+    ClientCapabilities, CreateMessageParams, CreateMessageResult, ElicitFormParams, ElicitResult,
+    ElicitUrlParams, Era, Implementation, InputRequest, RawJson, Root, TASKS,
 };
 use crate::session::{Answers, CancelToken, Listener, Opening, Pin, Refusal, Session};
 
@@ -38,6 +43,7 @@ pub struct ClientBuilder {
     era_memory: Option<Box<dyn EraMemory>>,
     on_notification: Option<Arc<OnNotification>>,
     handlers: Handlers,
+    extensions: BTreeMap<String, Value>,
 }
 
 impl ClientBuilder {
@@ -48,6 +54,7 @@ impl ClientBuilder {
             era_memory: None,
             on_notification: None,
             handlers: Handlers::default(),
+            extensions: BTreeMap::new(),
         }
     }
 
@@ -109,10 +116,12 @@ impl ClientBuilder {
     /// [decline](ElicitResult::decline) or to [turn away](ElicitResult::cancel) are answers, too.
     /// Without this the server is told that there is nobody to ask.
     ///
-    /// In the modern era the function runs on the thread that waits for the call in which the server
-    /// asks, whose `timeout` stands still meanwhile; for a legacy server on a thread of its own, of
-    /// which there are [`Limits::handlers`](crate::Limits::handlers) at most. It may call the client,
-    /// whose servers may ask again, and so on up to eight deep.
+    /// The `timeout` of the call in which the server asks stands still meanwhile. In the modern era the
+    /// function runs on the thread that waits for that call; for a legacy server, which does not always
+    /// say which call that is, on a thread of its own, of which there are
+    /// [`Limits::handlers`](crate::Limits::handlers) at most. It may call the client, whose server may ask
+    /// again, and so on: up to eight deep in the modern era, and as deep as there are threads for handlers
+    /// in the legacy era. Beyond that the server gets no answer, and the call in which it asks an error.
     ///
     /// ```
     /// use umcp::protocol::ElicitResult;
@@ -210,6 +219,56 @@ impl ClientBuilder {
         self
     }
 
+    /// Lets calls of tools become tasks: work that a server goes on with by itself, and is asked for.
+    ///
+    /// Declares the extension `io.modelcontextprotocol/tasks` (2026-07-28), and where a server has the
+    /// experimental tasks of 2025-11-25, uses those. A call that becomes a task is followed to its end
+    /// within the call, whose clocks go on; with [`Request::start_task`](crate::Request::start_task)
+    /// the [`Task`](crate::Task) is handed out instead.
+    ///
+    /// ```
+    /// use umcp::memory::Script;
+    /// use umcp::{Client, json};
+    ///
+    /// let task = json!({ "taskId": "7", "status": "working", "createdAt": "", "lastUpdatedAt": "",
+    ///     "ttlMs": null, "pollIntervalMs": 1 });
+    /// let (mut created, mut done) = (task.clone(), task);
+    /// created["resultType"] = "task".into();
+    /// done["status"] = "completed".into();
+    /// done["result"] = json!({ "content": [{ "type": "text", "text": "at last" }] });
+    /// let script = Script::new().answer("tools/call", created).answer("tasks/get", done);
+    ///
+    /// let client = Client::builder().tasks().open(script.server())?;
+    /// assert_eq!(client.call_tool("report", json!({}))?.text(), "at last");
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    pub fn tasks(self) -> Self {
+        self.extension(TASKS, Map::new())
+    }
+
+    /// Declares an extension of the protocol by its identifier, with settings (an object; most have
+    /// none): in every request of the modern era, and in the handshake of the legacy one. None is
+    /// declared otherwise, and umcp itself knows [`tasks`](Self::tasks) only: what another one means
+    /// is the program's own concern.
+    ///
+    /// See [`Client::extension`] for what the server says of it, and [`Client::request`] for its
+    /// methods. `io.modelcontextprotocol/ui` is for programs that can show a page in a sandbox.
+    ///
+    /// ```
+    /// use umcp::memory::Script;
+    /// use umcp::{Client, json};
+    ///
+    /// # let script = Script::new();
+    /// let settings = [("depth".to_owned(), json!(2))].into_iter().collect();
+    /// let client = Client::builder().extension("com.example/trees", settings).open(script.server())?;
+    /// assert!(client.extension("com.example/trees").is_none()); // the server does without
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    pub fn extension(mut self, id: impl Into<String>, settings: Map<String, Value>) -> Self {
+        self.extensions.insert(id.into(), settings.into());
+        self
+    }
+
     /// Starts or reaches the server, finds out its era, and agrees with it on a version.
     ///
     /// Blocks for at most [`Timeouts::connect`](crate::Timeouts::connect) and, in addition, a
@@ -229,6 +288,13 @@ impl ClientBuilder {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput). Nothing of the server is left then.
     pub fn open(self, server: Server) -> Result<Client> {
         let label: Arc<str> = server.label().into();
+        self.handlers.check().map_err(|error| error.server(&label))?;
+        for id in self.extensions.keys() {
+            check_extension(id).map_err(|why| {
+                let text = format!("the extension {id:?}: {why}");
+                Error::new(ErrorKind::InvalidInput, text).server(&label)
+            })?;
+        }
         let connect = server.connect().map_err(|error| error.server(&label))?;
         let client: Arc<OnceLock<Weak<Inner>>> = Arc::default();
         let listener = self.on_notification.map(|listen| {
@@ -247,7 +313,10 @@ impl ClientBuilder {
             pin: server.pin,
             hint: memory.as_ref().and_then(|memory| memory.recalled),
             info: self.info,
-            capabilities: handlers.capabilities(),
+            capabilities: ClientCapabilities {
+                extensions: self.extensions,
+                ..handlers.capabilities()
+            },
             limits: server.limits.clone(),
             timeouts: server.timeouts.clone(),
             cancel: self.cancel,
@@ -256,7 +325,8 @@ impl ClientBuilder {
         };
         let opened = Session::open(&*connect, opening).map(|session| {
             let tools = session.mirrors().then(ToolTable::default);
-            let inner = Arc::new(Inner { session, server, tools, handlers });
+            let tasks = TaskTable::of(&session);
+            let inner = Arc::new(Inner { session, server, tools, tasks, handlers });
             let _ = client.set(Arc::downgrade(&inner));
             inner.session.release();
             Client { inner }
@@ -284,7 +354,10 @@ fn answers(handlers: &Handlers, client: &Arc<OnceLock<Weak<Inner>>>) -> Option<A
         let client = Client { inner };
         let context = Context::cancellable(&client, is_cancelled);
         let answer = handlers.answer(&request, &context)?;
-        RawJson::from_value(&answer).map_err(|error| Refusal::new(-32603, error.to_string()))
+        let failed = |error: serde_json::Error| Refusal::new(-32603, misfit(&error));
+        RawJson::from_value(&answer)
+            .and_then(|answer| task::relate(message, answer))
+            .map_err(failed)
     };
     Some(Arc::new(Answers { methods, answer: Box::new(answer) }))
 }

@@ -1,7 +1,7 @@
 //! Whether a form is filled in as the server wants it (sections "Requested schema" and "Form mode
 //! security" of the specification's elicitation).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -16,7 +16,10 @@ pub(super) fn complete(
     mut content: Map<String, Value>,
 ) -> Result<Map<String, Value>, String> {
     for (name, field) in &schema.properties {
-        if let (None, Some(default)) = (content.get(name), field.default_value()) {
+        // A default that is none is the server's mistake, and not to be the user's.
+        if !content.contains_key(name)
+            && let Some(default) = field.default_value().filter(|it| check(field, it).is_ok())
+        {
             content.insert(name.clone(), default.clone());
         }
     }
@@ -60,8 +63,10 @@ fn check(field: &PrimitiveSchema, value: &Value) -> Result<(), String> {
             if schema.max_items.is_some_and(|most| count > most) {
                 return Err("has too many values".to_owned());
             }
+            // There may be any number of either.
             let choices = schema.choices();
-            let is_choice = |value: &Value| value.as_str().is_some_and(|it| is_among(&choices, it));
+            let choices: HashSet<&str> = choices.iter().map(|it| it.value.as_str()).collect();
+            let is_choice = |value: &Value| value.as_str().is_some_and(|it| choices.contains(it));
             match values.iter().all(is_choice) {
                 true => Ok(()),
                 false => Err("has a value that is none of the choices".to_owned()),
@@ -72,12 +77,9 @@ fn check(field: &PrimitiveSchema, value: &Value) -> Result<(), String> {
     }
 }
 
-fn is_among(choices: &[Choice], text: &str) -> bool {
-    choices.iter().any(|choice| choice.value == text)
-}
-
 fn check_text(schema: &StringSchema, text: &str) -> Result<(), String> {
-    if schema.choices().is_some_and(|choices| !is_among(&choices, text)) {
+    let is_none = |choices: Vec<Choice>| !choices.iter().any(|choice| choice.value == text);
+    if schema.choices().is_some_and(is_none) {
         return Err("is none of the choices".to_owned());
     }
     let length = text.chars().count() as u64;
@@ -242,6 +244,8 @@ mod tests {
         }
         let missing = completed(json!({ "x": { "type": "string" } }), json!(["x"]), json!({}));
         assert_eq!(missing, Err("\"x\" is missing".to_owned()));
+        let wrong = json!({ "x": { "type": "integer", "default": "many" } });
+        assert_eq!(completed(wrong, json!([]), json!({})), Ok(json!({})));
         let unknown = completed(json!({}), json!([]), json!({ "y": "hunter2" }));
         assert_eq!(unknown, Err("there is no field \"y\"".to_owned()));
     }

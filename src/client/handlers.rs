@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::client::notification::Context;
 use crate::client::{form, sampling};
-use crate::error::said;
+use crate::error::{Result, said};
 use crate::protocol::{
     Capability, ClientCapabilities, CreateMessageParams, CreateMessageResult, ElicitAction,
     ElicitFormParams, ElicitParams, ElicitResult, ElicitUrlParams, ElicitationCapability,
@@ -99,6 +99,12 @@ impl Handlers {
         all.into_iter().filter_map(|(is_handled, method)| is_handled.then_some(method)).collect()
     }
 
+    /// Whether the roots are such as may be told to a server.
+    pub(super) fn check(&self) -> Result<()> {
+        let roots = self.roots.as_ref().map(|it| it.lock().unwrap_or_else(PoisonError::into_inner));
+        roots.iter().flat_map(|roots| roots.iter()).try_for_each(Root::check)
+    }
+
     /// Whether there is somebody to answer.
     pub(super) fn handles(&self, request: &InputRequest) -> bool {
         match request {
@@ -147,8 +153,10 @@ impl Handlers {
     ) -> Result<InputResponse, Refusal> {
         let Some(handler) = &self.form else { return Err(Refusal::unhandled()) };
         let mut answer = guarded(|| handler(params, context))?;
+        let content = answer.content.take();
+        // Who says no says nothing else.
         if answer.action == ElicitAction::Accept {
-            let content = answer.content.take().unwrap_or_default();
+            let content = content.unwrap_or_default();
             let content = form::complete(&params.requested_schema, content);
             answer.content = Some(content.map_err(|why| {
                 log::warn!("the handler's answer is not what the form asks for: {why}");

@@ -2,6 +2,7 @@
 
 mod builder;
 mod era_memory;
+mod follow;
 mod form;
 mod handlers;
 #[cfg(feature = "http")]
@@ -14,6 +15,8 @@ mod request;
 mod sampling;
 mod script;
 mod server;
+mod task;
+mod task_table;
 mod tool_table;
 
 use std::collections::VecDeque;
@@ -23,6 +26,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
@@ -44,6 +48,8 @@ pub use notification::{Context, Notification};
 pub use request::{Pending, Reply, Request};
 pub use script::Script;
 pub use server::Server;
+pub use task::{Task, TaskOrResult};
+use task_table::TaskTable;
 use tool_table::ToolTable;
 
 /// A connection to one MCP server.
@@ -83,6 +89,8 @@ pub(crate) struct Inner {
     pub(crate) server: Server,
     /// Only where arguments are said in headers, too.
     tools: Option<ToolTable>,
+    /// Only where tools say whether they can be tasks.
+    tasks: Option<TaskTable>,
     handlers: Handlers,
 }
 
@@ -153,6 +161,13 @@ impl Client {
         &self.inner.session.terms().capabilities
     }
 
+    /// Returns the server's settings (an object) for an extension of the protocol, or `None` if it does
+    /// not support that. It is in use if this client declares it, too: see
+    /// [`ClientBuilder::extension`].
+    pub fn extension(&self, id: &str) -> Option<&Value> {
+        self.capabilities().extension(id)
+    }
+
     /// Returns what the server says about how to use it, which is meant for a model.
     pub fn instructions(&self) -> Option<&str> {
         self.inner.session.terms().instructions.as_deref()
@@ -191,6 +206,9 @@ impl Client {
 
     /// Those among the server's tools that can be called.
     fn usable(&self, tools: Vec<Tool>) -> Vec<Tool> {
+        if let Some(table) = &self.inner.tasks {
+            table.learn(&tools);
+        }
         match &self.inner.tools {
             Some(table) => table.learn(self.server_name(), tools),
             None => tools,
@@ -394,14 +412,16 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if the client was opened without roots, as the server
-    /// was told then that it had none.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if one of them is no `file://` URI, or if the client
+    /// was opened without roots, as the server was told then that it had none.
     pub fn set_roots(&self, roots: impl IntoIterator<Item = Root>) -> Result<()> {
+        let roots: Vec<Root> = roots.into_iter().collect();
+        let at_server = |error: Error| error.server(self.inner.session.server());
+        roots.iter().try_for_each(Root::check).map_err(at_server)?;
         let Some(current) = &self.inner.handlers.roots else {
             let error = Error::new(ErrorKind::InvalidInput, "the client was opened without roots");
-            return Err(error.server(self.inner.session.server()));
+            return Err(at_server(error));
         };
-        let roots: Vec<Root> = roots.into_iter().collect();
         *current.lock().unwrap_or_else(PoisonError::into_inner) = roots;
         self.inner.session.notify("notifications/roots/list_changed");
         Ok(())

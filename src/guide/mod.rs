@@ -5,7 +5,7 @@
 //! | [`concepts`] | what a client is, the two eras, who runs what on which thread |
 //! | [`first_client`] | start a server, call a tool, close |
 //! | [`exploring`] | what a server offers: capabilities, lists, pages |
-//! | [`calling`] | tools: arguments, results, failures, progress, clocks, cancelling, several at once |
+//! | [`calling`] | tools: arguments, results, failures, progress, clocks, cancelling, several at once, tasks |
 //! | [`reading`] | resources and resource templates |
 //! | [`prompting`] | prompts, and completion of their arguments |
 //! | [`answering`] | what servers ask: questions to the user, models, roots |

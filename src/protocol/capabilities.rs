@@ -5,6 +5,9 @@ use serde_json::{Map, Value};
 
 use super::{Era, lenient};
 
+/// The extension that turns calls into tasks, and has no settings.
+pub(crate) const TASKS: &str = "io.modelcontextprotocol/tasks";
+
 /// A capability without settings of its own: being there is what it says.
 #[non_exhaustive]
 #[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -57,10 +60,11 @@ impl ClientCapabilities {
     /// What of it means something in an era.
     pub(crate) fn in_era(&self, era: Era) -> Self {
         let mut capabilities = self.clone();
-        if era == Era::Modern
-            && let Some(roots) = &mut capabilities.roots
-        {
-            roots.list_changed = false;
+        match (era, &mut capabilities.roots) {
+            (Era::Modern, Some(roots)) => roots.list_changed = false,
+            // TASK-36
+            (Era::Legacy, _) => drop(capabilities.extensions.remove(TASKS)),
+            _ => {}
         }
         capabilities
     }
@@ -187,6 +191,13 @@ pub struct ServerCapabilities {
     /// Members this version of umcp does not know.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+impl ServerCapabilities {
+    /// The settings of an extension (an object), if the server supports it.
+    pub fn extension(&self, id: &str) -> Option<&Value> {
+        self.extensions.get(id).filter(|settings| settings.is_object())
+    }
 }
 
 redacted_debug!(

@@ -57,6 +57,27 @@ impl RawRequest {
         let name = named_by.and_then(|name| name.parse().ok());
         Some((Self { method, params, name }, meta))
     }
+
+    /// Sets what the request is about.
+    pub(crate) fn set_name(&mut self, name: String) {
+        self.name = Some(name);
+    }
+
+    fn answer(
+        &mut self,
+        responses: Option<InputResponses>,
+        state: Option<String>,
+    ) -> serde_json::Result<()> {
+        let responses = responses.as_ref().map(RawJson::from_value).transpose()?;
+        let state = state.as_ref().map(RawJson::from_value).transpose()?;
+        for (key, value) in [("inputResponses", responses), ("requestState", state)] {
+            match value {
+                Some(value) => self.params.insert(key.to_owned(), value),
+                None => self.params.remove(key),
+            };
+        }
+        Ok(())
+    }
 }
 
 impl ClientRequest {
@@ -100,17 +121,28 @@ impl ClientRequest {
         }
     }
 
+    /// Whether it asks to become a task (2025-11-25 only).
+    pub(crate) fn wants_task(&self) -> bool {
+        matches!(self, Self::CallTool(params) if params.task.is_some())
+    }
+
     /// Answers what the server asked for (MRTR-7…MRTR-13): what was said in an earlier round is
     /// replaced.
-    pub(crate) fn answer(&mut self, responses: InputResponses, state: Option<String>) {
+    pub(crate) fn answer(
+        &mut self,
+        responses: InputResponses,
+        state: Option<String>,
+    ) -> serde_json::Result<()> {
         let responses = Some(responses).filter(|responses| !responses.is_empty());
         let (to, its_state) = match self {
             Self::CallTool(params) => (&mut params.input_responses, &mut params.request_state),
             Self::GetPrompt(params) => (&mut params.input_responses, &mut params.request_state),
             Self::ReadResource(params) => (&mut params.input_responses, &mut params.request_state),
-            _ => return,
+            Self::Raw(raw) => return raw.answer(responses, state),
+            _ => return Ok(()),
         };
         (*to, *its_state) = (responses, state);
+        Ok(())
     }
 
     /// Whether it only asks, so that being asked twice does the server no harm.

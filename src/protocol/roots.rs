@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -50,7 +50,7 @@ pub struct Root {
 redacted_debug!(Root { uri, name } hidden { meta, extra });
 
 impl Root {
-    /// The root at a path of this machine, which has to be absolute.
+    /// The root at a path of this machine, which has to be absolute and free of `..`.
     ///
     /// ```
     /// use umcp::protocol::Root;
@@ -63,7 +63,8 @@ impl Root {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if it is not absolute, or not UTF-8.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if it is not absolute, leads upwards (`..`), or is not
+    /// UTF-8.
     pub fn path(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let invalid = |why: &str| {
@@ -72,6 +73,9 @@ impl Root {
         };
         if !path.is_absolute() {
             return invalid("it is not absolute");
+        }
+        if path.components().any(|part| part == Component::ParentDir) {
+            return invalid("it has `..` in it");
         }
         let Some(text) = path.to_str() else { return invalid("its name is not UTF-8") };
         let text = if cfg!(windows) { text.replace('\\', "/") } else { text.to_owned() };
@@ -90,9 +94,21 @@ impl Root {
         Ok(Self::new(uri))
     }
 
-    /// The root at `uri`.
+    /// The root at `uri`, which has to be a `file://` URI: with any other no client opens.
     pub fn new(uri: impl Into<String>) -> Self {
         Self { uri: uri.into(), name: None, meta: None, extra: Map::new() }
+    }
+
+    /// ROOT-2, ROOT-5
+    pub(crate) fn check(&self) -> Result<()> {
+        let is_file = |scheme: &str| scheme.eq_ignore_ascii_case("file://");
+        let path = self.uri.get("file://".len()..).unwrap_or_default();
+        let why = match self.uri.get(.."file://".len()).is_some_and(is_file) {
+            false => "is no `file://` URI",
+            true if path.split('/').any(|part| part == "..") => "has `..` in it",
+            true => return Ok(()),
+        };
+        Err(Error::new(ErrorKind::InvalidInput, format!("the root {:?} {why}", self.uri)))
     }
 }
 

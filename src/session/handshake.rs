@@ -224,6 +224,7 @@ impl<'o> Attempt<'o> {
             meta: &RequestMeta::default(),
             mirror: &[],
             interest: Interest { silent: true, asks_era, ..Interest::default() },
+            standstill: None,
             waits: true,
             until: self.clocks.next().0,
             cancel: self.cancel,

@@ -9,6 +9,7 @@ mod pending;
 mod questions;
 mod renewal;
 mod router;
+mod standstill;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,9 +21,10 @@ use crate::limits::{Limits, Timeouts};
 use crate::protocol::envelope;
 use crate::protocol::meta::SenderMeta;
 use crate::protocol::{
-    ClientCapabilities, Era, Implementation, LoggingLevel, ProtocolVersion, ServerCapabilities,
+    ClientCapabilities, ClientRequest, Era, Implementation, LoggingLevel, ProtocolVersion,
+    ServerCapabilities,
 };
-use crate::transport::CloseReport;
+use crate::transport::{CloseReport, Delivery, Slot};
 
 pub use cancel::CancelToken;
 pub(crate) use dispatcher::Listener;
@@ -135,9 +137,19 @@ impl Session {
         self.router.server()
     }
 
+    /// Whether this client declares an extension.
+    pub(crate) fn declares(&self, extension: &str) -> bool {
+        self.opening.capabilities.extensions.contains_key(extension)
+    }
+
     /// Whether requests fail one by one.
-    fn answers_or_fails(&self) -> bool {
+    pub(crate) fn answers_or_fails(&self) -> bool {
         self.router.transport().is_ok_and(|transport| transport.facts().answers_or_fails)
+    }
+
+    /// Whether a server may send requests that handlers answer, on threads of their own.
+    fn may_be_asked(&self) -> bool {
+        self.terms.version.era() == Era::Legacy && self.opening.answers.is_some()
     }
 
     /// Whether what a request says has to be said in headers, too.
@@ -191,6 +203,29 @@ impl Session {
         if self.terms.version.era() == Era::Legacy {
             self.router.post_aside(envelope::notification(method, None), method);
         }
+    }
+
+    /// Makes a request whose answer is of no interest. What cannot be sent is not missed.
+    pub(crate) fn tell(&self, request: &ClientRequest) {
+        let speaking = self.speaking();
+        self.router.tell(request, speaking.as_ref().map(|speaking| speaking.of(false)));
+    }
+
+    /// Does nothing until `until`, the end of the connection, or a token that is cancelled.
+    pub(crate) fn pause(&self, until: Deadline, cancel: Option<&CancelToken>) -> Result<()> {
+        let slot = Slot::for_replies();
+        let expected = self.router.expect(&slot, cancel)?;
+        match slot.receive(until) {
+            Some(Delivery::Failed(_, error)) => Err(error),
+            _ => {
+                self.router.withdraw(expected.id, "");
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.router.why_ended().is_some()
     }
 
     /// Waits until the connection has ended. Returns why.

@@ -9,6 +9,7 @@ use crate::deadline::Deadline;
 use crate::protocol::RawJson;
 use crate::protocol::envelope::{self, Message};
 use crate::session::router::Router;
+use crate::session::standstill::Running;
 use crate::threads::Threads;
 use crate::transport::Notice;
 
@@ -40,6 +41,8 @@ pub(crate) struct Questions {
     answers: Option<Arc<Answers>>,
     state: Mutex<State>,
     most: usize,
+    /// One more for each handler that runs, also for what the server does not want any more.
+    running: Arc<()>,
     threads: Threads,
 }
 
@@ -51,7 +54,7 @@ struct State {
     /// What came before that.
     early: Vec<Question>,
     /// By id, with a flag that is set when the server cancels it.
-    under_way: HashMap<String, Arc<AtomicBool>>,
+    wanted: HashMap<String, Arc<AtomicBool>>,
 }
 
 struct Question {
@@ -59,15 +62,29 @@ struct Question {
     method: String,
     notice: Notice,
     is_cancelled: Arc<AtomicBool>,
+    running: Arc<()>,
+    standstill: Vec<Running>,
 }
 
 impl Questions {
     pub(crate) fn new(answers: Option<Arc<Answers>>, most: usize) -> Self {
-        Self { answers, state: Mutex::default(), most: most.max(1), threads: Threads::default() }
+        Self {
+            answers,
+            state: Mutex::default(),
+            most: most.max(1),
+            running: Arc::default(),
+            threads: Threads::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is anybody to answer such requests.
+    pub(crate) fn check(&self, method: &str) -> Result<&Arc<Answers>, Refusal> {
+        let answers = self.answers.as_ref().filter(|it| it.methods.contains(&method));
+        answers.ok_or_else(|| Refusal::new(-32601, "this client does not have that method"))
     }
 
     /// Has a request answered. Returns the refusal if it is not to be. Never blocks.
@@ -77,34 +94,40 @@ impl Questions {
         id: &str,
         method: &str,
         notice: Notice,
+        standstill: Vec<Running>,
     ) -> Result<(), Refusal> {
-        let answers = self.answers.as_ref().filter(|it| it.methods.contains(&method));
-        let Some(answers) = answers else {
-            return Err(Refusal::new(-32601, "this client does not have that method"));
-        };
+        let answers = self.check(method)?;
         let mut state = self.lock();
         if state.is_closed {
             return Err(Refusal::new(-32603, "the client is being closed"));
         }
-        if state.under_way.len() >= self.most {
+        if Arc::strong_count(&self.running) > self.most {
             return Err(Refusal::new(-32603, "too many requests are being answered already"));
         }
-        let is_cancelled = Arc::<AtomicBool>::default();
-        if state.under_way.insert(id.to_owned(), is_cancelled.clone()).is_some() {
-            log::warn!("the server asked twice under one id");
+        if state.wanted.contains_key(id) {
+            return Err(Refusal::new(-32600, "a request with that id is being answered already"));
         }
-        let (id, method) = (id.to_owned(), method.to_owned());
-        let question = Question { id, method, notice, is_cancelled };
-        if !state.is_released {
-            state.early.push(question);
-            return Ok(());
+        let question = Question {
+            id: id.to_owned(),
+            method: method.to_owned(),
+            notice,
+            is_cancelled: Arc::default(),
+            running: self.running.clone(),
+            standstill,
+        };
+        state.wanted.insert(id.to_owned(), question.is_cancelled.clone());
+        match state.is_released {
+            true => self.start(&mut state, answers, router, question),
+            false => {
+                state.early.push(question);
+                Ok(())
+            }
         }
-        drop(state);
-        self.start(answers, router, question)
     }
 
     fn start(
         &self,
+        state: &mut State,
         answers: &Arc<Answers>,
         router: &Weak<Router>,
         question: Question,
@@ -112,14 +135,16 @@ impl Questions {
         let (answers, router) = (answers.clone(), router.clone());
         let id = question.id.clone();
         let answer = move || {
-            let Question { id, method, notice, is_cancelled } = question;
+            let Question { id, method, notice, is_cancelled, running, standstill } = question;
             let answer = (answers.answer)(&method, notice.message(), &is_cancelled);
+            // Whoever has the answer may ask the next thing.
+            drop((notice, running, standstill));
             let Some(router) = router.upgrade() else { return };
             router.answered(&id, &answer, &is_cancelled);
         };
         let started = self.threads.spawn("umcp-handler", answer);
         started.map(drop).map_err(|error| {
-            self.lock().under_way.remove(&id);
+            state.wanted.remove(&id);
             Refusal::new(-32603, format!("no thread to answer on: {error}"))
         })
     }
@@ -129,39 +154,54 @@ impl Questions {
         let mut state = self.lock();
         state.is_released = true;
         let early = std::mem::take(&mut state.early);
-        drop(state);
         let Some(answers) = &self.answers else { return Vec::new() };
-        let start = |question: Question| {
+        let mut start = |question: Question| {
             let id = question.id.clone();
-            Some((id, self.start(answers, router, question).err()?))
+            Some((id, self.start(&mut state, answers, router, question).err()?))
         };
-        early.into_iter().filter_map(start).collect()
+        early.into_iter().filter_map(&mut start).collect()
     }
 
     /// The server does not want the answer any more (CANCEL-10).
     pub(crate) fn cancel(&self, id: &str) {
-        if let Some(is_cancelled) = self.lock().under_way.remove(id) {
+        let mut state = self.lock();
+        if let Some(is_cancelled) = state.wanted.remove(id) {
             is_cancelled.store(true, Ordering::Release);
+            state.early.retain(|question| !Arc::ptr_eq(&question.is_cancelled, &is_cancelled));
         }
+    }
+
+    /// Nothing that was asked so far is wanted any more: who asked is gone.
+    pub(crate) fn cancel_all(&self) {
+        let mut state = self.lock();
+        state.early.clear();
+        state.wanted.drain().for_each(|(_, it)| it.store(true, Ordering::Release));
     }
 
     /// An answer is there. Returns whether it is wanted.
     pub(crate) fn finish(&self, id: &str, is_cancelled: &AtomicBool) -> bool {
+        let mut state = self.lock();
+        // Another may have that id by now.
         if is_cancelled.load(Ordering::Acquire) {
             return false;
         }
-        self.lock().under_way.remove(id).is_some()
+        state.wanted.remove(id).is_some()
     }
 
-    /// Nothing more is answered. Waits for handlers, but for one that this runs on. Returns whether
-    /// all have ended.
+    /// Whether this is running inside a handler.
+    pub(crate) fn is_this_thread(&self) -> bool {
+        self.threads.is_this_one()
+    }
+
+    /// Nothing more is answered.
+    pub(crate) fn stop(&self) {
+        self.lock().is_closed = true;
+        self.cancel_all();
+    }
+
+    /// Waits for handlers, but for one that this runs on. Returns whether all have ended.
     pub(crate) fn close(&self, until: Deadline) -> bool {
-        let mut state = self.lock();
-        state.is_closed = true;
-        state.early.clear();
-        let under_way = std::mem::take(&mut state.under_way);
-        drop(state);
-        under_way.values().for_each(|it| it.store(true, Ordering::Release));
+        self.stop();
         self.threads.join(until)
     }
 }

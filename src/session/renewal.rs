@@ -92,6 +92,7 @@ impl Session {
     fn begin_anew(&self, clocks: &Clocks, cancel: Option<&CancelToken>) -> Result<()> {
         let _under_way = UnderWay(self);
         log::debug!("{}: begins another session", self.server());
+        self.router.forget_questions();
         let left = clocks.next().0.remaining();
         let clocks = Clocks::start(self.opening.timeouts.connect.min(left), left);
         let mut attempt = Attempt::over(self.router.clone(), &self.opening, clocks, cancel);

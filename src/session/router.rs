@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result, said};
+use crate::error::{Error, ErrorKind, Result, misfit, said};
 use crate::limits::Limits;
 use crate::protocol::envelope::{self, Kind, Message, Outcome, ResponseId};
 use crate::protocol::meta::{self, RequestMeta, SenderMeta};
@@ -20,6 +20,7 @@ use crate::protocol::{ClientRequest, Era, ProgressToken, ProtocolVersion, RawJso
 use crate::session::cancel::{CancelToken, Watch, cancelled};
 use crate::session::dispatcher::{Dispatcher, Listener};
 use crate::session::questions::{self, Answers, Questions, Refusal};
+use crate::session::standstill::{Running, Standstill};
 use crate::transport::{
     Abandoned, CloseReport, Delivery, Inbox, Notice, Outgoing, Slot, SlotSender, Transport,
 };
@@ -74,6 +75,7 @@ impl Default for Known {
 struct Entry {
     sender: SlotSender,
     interest: Interest,
+    standstill: Option<Arc<Standstill>>,
 }
 
 /// What a request wants besides its reply, and what it is owed when its caller leaves.
@@ -96,6 +98,8 @@ pub(crate) struct Sending<'a> {
     /// Headers, where the transport mirrors.
     pub(crate) mirror: &'a [(String, String)],
     pub(crate) interest: Interest,
+    /// Told of handlers that run because of it.
+    pub(crate) standstill: Option<&'a Arc<Standstill>>,
     /// The caller waits for the reply right away.
     pub(crate) waits: bool,
     pub(crate) until: Deadline,
@@ -169,9 +173,12 @@ impl Router {
             Era::Modern => Known::Modern,
         };
         let before = std::mem::replace(&mut self.lock().era, known);
+        if era == Era::Modern {
+            self.questions.cancel_all();
+        }
         if let Known::Nothing(asked) = before {
             for (id, method) in asked {
-                self.answer(id, &method, None);
+                self.answer(id, &method, None, None);
             }
         }
     }
@@ -182,11 +189,12 @@ impl Router {
 
     /// Sends a request whose deliveries go to the slot. Ids are never used twice.
     pub(crate) fn send(self: &Arc<Self>, slot: &Slot, sending: Sending<'_>) -> Result<Sent> {
-        let Sending { request, speaking, meta, mirror, interest, waits, until, cancel } = sending;
+        let Sending { request, speaking, meta, mirror, interest, standstill, waits, until, cancel } =
+            sending;
         if cancel.is_some_and(CancelToken::is_cancelled) {
             return Err(cancelled());
         }
-        let id = self.register(slot, interest)?;
+        let id = self.register(slot, interest, standstill.cloned())?;
         let (version, sender) = speaking.unzip();
         let json = meta::request(id, request, sender, meta).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, format!("the params cannot be written: {error}"))
@@ -214,6 +222,40 @@ impl Router {
         Ok(Sent { id, watch: cancel.map(|token| token.watch(self, id)) })
     }
 
+    /// Sends a request whose answer nobody waits for.
+    pub(crate) fn tell(
+        &self,
+        request: &ClientRequest,
+        speaking: Option<(ProtocolVersion, &SenderMeta)>,
+    ) {
+        const WITHIN: Duration = Duration::from_secs(10);
+        let (method, name) = (request.method(), request.name());
+        let post = || {
+            let transport = self.transport()?;
+            // An exchange of its own ends with the answer. Where there is none, it may never come.
+            let id = match transport.facts().answers_or_fails {
+                true => self.register(&Slot::for_replies(), Interest::default(), None)?,
+                false => self.next_id.fetch_add(1, Ordering::Relaxed),
+            };
+            let (version, sender) = speaking.unzip();
+            let json = meta::request(id, request, sender, &RequestMeta::default());
+            let json = json.map_err(|error| Error::new(ErrorKind::InvalidInput, misfit(&error)))?;
+            log::debug!("{}: -> {method} {id} ({} bytes)", self.server, json.len());
+            let (id, until) = (Some(id), Deadline::after(WITHIN));
+            let posted = transport.post(Outgoing {
+                id,
+                name,
+                version,
+                until,
+                ..Outgoing::aside(json, method)
+            });
+            posted.inspect_err(|_| drop(id.and_then(|id| self.lock().requests.remove(&id))))
+        };
+        if let Err(error) = post() {
+            log::debug!("{}: {method} was not sent: {error}", self.server);
+        }
+    }
+
     /// Something to be waited for that is no request: a delivery for its id comes from elsewhere.
     pub(crate) fn expect(
         self: &Arc<Self>,
@@ -223,7 +265,7 @@ impl Router {
         if cancel.is_some_and(CancelToken::is_cancelled) {
             return Err(cancelled());
         }
-        let id = self.register(slot, Interest { silent: true, ..Interest::default() })?;
+        let id = self.register(slot, Interest { silent: true, ..Interest::default() }, None)?;
         Ok(Sent { id, watch: cancel.map(|token| token.watch(self, id)) })
     }
 
@@ -250,13 +292,18 @@ impl Router {
         }
     }
 
-    fn register(&self, slot: &Slot, interest: Interest) -> Result<u64> {
+    fn register(
+        &self,
+        slot: &Slot,
+        interest: Interest,
+        standstill: Option<Arc<Standstill>>,
+    ) -> Result<u64> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut pending = self.lock();
         if let Some(error) = self.ended.get() {
             return Err(error.clone());
         }
-        pending.requests.insert(id, Entry { sender: slot.sender(), interest });
+        pending.requests.insert(id, Entry { sender: slot.sender(), interest, standstill });
         Ok(id)
     }
 
@@ -355,6 +402,16 @@ impl Router {
         self.itself.get().cloned().unwrap_or_default()
     }
 
+    /// Why the connection has ended, if it has.
+    pub(crate) fn why_ended(&self) -> Option<&Error> {
+        self.ended.get()
+    }
+
+    /// What the server has asked is not wanted any more: it was asked in a session that is over.
+    pub(crate) fn forget_questions(&self) {
+        self.questions.cancel_all();
+    }
+
     /// A handler has answered a request of the server's.
     pub(crate) fn answered(
         &self,
@@ -377,15 +434,18 @@ impl Router {
     /// Ends the connection and waits for its threads. Idempotent: the first report stands.
     pub(crate) fn close(&self, until: Deadline) -> CloseReport {
         if self.is_closing.swap(true, Ordering::AcqRel) {
-            // Who closes waits for the listener; the listener must not wait for them.
+            // Who closes waits for listener and handlers; those must not wait for them.
             return match self.report.get() {
-                None if self.dispatcher.is_this_thread() => CloseReport::default(),
+                None if self.dispatcher.is_this_thread() || self.questions.is_this_thread() => {
+                    CloseReport::default()
+                }
                 _ => self.report.wait().clone(),
             };
         }
         // Others wait for the report, whatever becomes of this thread.
         let reported = Reported(&self.report);
         self.end(Error::closed().server(&self.server));
+        self.questions.stop();
         let mut report = match self.transport() {
             Ok(transport) => transport.close(until),
             Err(_) => CloseReport::default(),
@@ -447,7 +507,7 @@ impl Router {
                     return None;
                 }
                 let (id, method) = (id.clone(), method.clone());
-                self.answer(id, &method, Some(message));
+                self.answer(id, &method, Some(message), via);
             }
             Kind::Notification { method } => {
                 let method = method.clone();
@@ -490,7 +550,7 @@ impl Router {
 
     /// Answers a server's request at once, or has it answered. Whoever reads runs no user code and
     /// never blocks.
-    fn answer(&self, id: String, method: &str, message: Option<Message>) {
+    fn answer(&self, id: String, method: &str, message: Option<Message>, via: Option<u64>) {
         const MOST_WAITING: usize = 64;
         const LONGEST: usize = 1024;
         let may_ask = id.len() <= LONGEST
@@ -510,14 +570,33 @@ impl Router {
         if method == "ping" {
             return self.respond(&id, &Ok(RawJson::empty_object()));
         }
-        let notice = message.and_then(|it| Notice::hold(it, &self.held, self.limits.message));
-        let asked = match notice {
-            Some(notice) => self.questions.ask(&self.itself(), &id, method, notice),
-            None => Err(Refusal::new(-32603, "too much waits to be answered already")),
-        };
-        if let Err(refusal) = asked {
+        if let Err(refusal) = self.ask(&id, method, message, via) {
             self.respond(&id, &Err(refusal));
         }
+    }
+
+    fn ask(
+        &self,
+        id: &str,
+        method: &str,
+        message: Option<Message>,
+        via: Option<u64>,
+    ) -> Result<(), Refusal> {
+        self.questions.check(method)?;
+        let too_early = || Refusal::new(-32603, "nothing but a `ping` before the handshake");
+        let message = message.ok_or_else(too_early)?;
+        let too_much = || Refusal::new(-32603, "too much waits to be answered already");
+        let notice = Notice::hold(message, &self.held, self.limits.message).ok_or_else(too_much)?;
+        self.questions.ask(&self.itself(), id, method, notice, self.stand_still(via))
+    }
+
+    /// A request of the server's may belong to any that it works on, unless it came on the exchange
+    /// of one.
+    fn stand_still(&self, via: Option<u64>) -> Vec<Running> {
+        let pending = self.lock();
+        let is_of = |id: &u64| via.is_none_or(|via| via == *id);
+        let asked_in = pending.requests.iter().filter(|(id, _)| is_of(id));
+        asked_in.filter_map(|(_, entry)| Some(entry.standstill.as_ref()?.begin())).collect()
     }
 
     fn notify(&self, method: &str, message: Message, via: Option<u64>) {

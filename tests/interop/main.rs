@@ -22,6 +22,7 @@ mod old_python;
 mod python;
 #[cfg(target_os = "linux")]
 mod runner;
+mod tasks;
 mod tls;
 
 use std::path::{Path, PathBuf};

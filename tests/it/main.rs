@@ -19,6 +19,9 @@ mod era;
 mod errors;
 mod example_http;
 mod faults;
+mod handlers;
+#[cfg(feature = "http")]
+mod handlers_http;
 mod hostile;
 mod house;
 #[cfg(feature = "http")]
@@ -33,6 +36,9 @@ mod http_legacy;
 mod http_peer;
 #[cfg(feature = "http")]
 mod http_sse;
+#[cfg(feature = "http")]
+mod http_tasks;
+mod input_rounds;
 #[cfg(unix)]
 mod killed;
 mod logging;
@@ -44,6 +50,7 @@ mod rpc;
 mod snapshot;
 mod spec;
 mod stdio;
+mod tasks;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tls")]

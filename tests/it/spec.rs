@@ -42,10 +42,21 @@ const REQUIRED: &[&str] = &[
     "SSE-1", "SSE-2", "SSE-3", "SSE-4", "SSE-5", "SSE-6", "SSE-7", "SSE-8",
     // Methods
     "METH-1", "METH-4", "METH-5", "METH-7", "TOOL-1", "PROM-2", "COMP-4",
+    // What servers ask
+    "ROOT-1", "ROOT-2", "ROOT-3", "ROOT-5", "SAMP-1", "SAMP-2", "SAMP-3", "SAMP-6", "SAMP-15",
+    "SAMP-18", "ELIC-1", "ELIC-3", "ELIC-4", "ELIC-8", "ELIC-11", "ELIC-14", "ELIC-15", "MRTR-3",
+    "MRTR-4", "MRTR-6", "MRTR-8", "MRTR-9", "MRTR-10", "MRTR-11", "MRTR-12", "MRTR-13", "MRTR-14",
+    "MRTR-16", "MRTR-19", "MRTR-20", "MRTR-21", "MRTR-22", "SEC-17",
     // Cancellation and progress
-    "CANCEL-2", "CANCEL-4", "CANCEL-5", "CANCEL-6", "CANCEL-7", "PROG-1", "PROG-5",
+    "CANCEL-2", "CANCEL-4", "CANCEL-5", "CANCEL-6", "CANCEL-7", "CANCEL-10", "CANCEL-13", "PROG-1",
+    "PROG-5",
     // Logging
     "LOG-1", "LOG-4", "LOG-6", "LOG-7", "LOG-8",
+    // Tasks and extensions
+    "TASK-1", "TASK-4", "TASK-5", "TASK-6", "TASK-11", "TASK-12", "TASK-13", "TASK-15", "TASK-16",
+    "TASK-17", "TASK-18", "TASK-21", "TASK-22", "TASK-26", "TASK-29", "TASK-31", "TASK-33",
+    "LTASK-1", "LTASK-2", "LTASK-4", "LTASK-5", "LTASK-8", "LTASK-9", "LTASK-10", "LTASK-14",
+    "LTASK-15", "LTASK-16", "LTASK-17", "EXT-2", "EXT-4", "EXT-5", "EXT-8", "EXT-10", "APPS-1",
 ];
 
 fn package() -> &'static Path {

@@ -42,7 +42,7 @@ impl Sessions {
         let mut refusal = None;
         let call = session.server.accept(message, &mut |reply| refusal = Some(reply));
         match (call, refusal) {
-            (Some(call), _) if call.method == "tools/call" => {
+            (Some(call), _) if call.takes_time() => {
                 let follower = session.begin_stream();
                 session.prime(follower.stream);
                 run_apart(&session, call, follower.stream);
@@ -149,7 +149,7 @@ impl Sessions {
         connection.writer.reply(202, &[], "")?;
         let send = &mut |reply| session.send(STANDALONE, &reply);
         match session.server.accept(message, send) {
-            Some(call) if call.method == "tools/call" => run_apart(&session, call, STANDALONE),
+            Some(call) if call.takes_time() => run_apart(&session, call, STANDALONE),
             Some(call) => session.server.run(&call, send),
             None => {}
         }
