@@ -60,7 +60,7 @@ fn tools_are_listed_with_their_arguments() {
         let tools = run(&mut example(era, "tools --json")).expect(0).json();
         assert_eq!(tools.as_object().unwrap().len(), 1);
         // All pages in one.
-        assert_eq!(tools["tools"].as_array().unwrap().len(), 10);
+        assert_eq!(tools["tools"].as_array().unwrap().len(), 11);
         assert_eq!(tools["tools"][0]["inputSchema"]["required"], json!(["a", "b"]));
     }
 }
