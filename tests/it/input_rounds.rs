@@ -684,7 +684,7 @@ fn schemas_of_every_size_and_with_references_are_no_danger() {
         let many: serde_json::Map<_, _> = (0..100_000)
             .map(|number| (format!("f{number}"), json!({ "type": "integer", "default": number })))
             .collect();
-        let choices: Vec<_> = (0..100_000).map(|number| number.to_string()).collect();
+        let choices: Vec<_> = (0..20_000).map(|number| number.to_string()).collect();
         let wide = json!({ "all": { "type": "array", "items": { "type": "string", "enum": choices },
             "default": choices } });
         let references = json!({ "a": { "$ref": "#/properties/b" }, "b": { "$ref": "#/properties/a" },
