@@ -15,8 +15,9 @@ mod threads;
 mod transport;
 
 pub use client::{
-    Client, ClientBuilder, Context, EraFile, EraMemory, Items, List, Listed, Notification, Page,
-    Pages, Pending, Reply, Request, SamplingRefusal, Server,
+    Change, Client, ClientBuilder, Closer, Context, EraFile, EraMemory, Items, List, Listed,
+    Notification, Page, Pages, Pending, Reply, Request, SamplingRefusal, Server, Subscription,
+    SubscriptionBuilder,
 };
 pub use error::{Error, ErrorKind, Result, RpcError};
 pub use limits::{Limits, Timeouts};

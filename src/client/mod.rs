@@ -14,6 +14,7 @@ mod request;
 mod sampling;
 mod script;
 mod server;
+mod subscription;
 mod tool_table;
 
 use std::collections::VecDeque;
@@ -44,6 +45,7 @@ pub use notification::{Context, Notification};
 pub use request::{Pending, Reply, Request};
 pub use script::Script;
 pub use server::Server;
+pub use subscription::{Change, Closer, Subscription, SubscriptionBuilder};
 use tool_table::ToolTable;
 
 /// A connection to one MCP server.
@@ -351,6 +353,31 @@ impl Client {
     ) -> Request<'a, CompleteResult> {
         let params = CompleteParams::new(reference, argument, value);
         Request::new(self, ClientRequest::Complete(Box::new(params)))
+    }
+
+    /// Returns a builder for a subscription to what changes at the server: its lists, and resources.
+    ///
+    /// ```
+    /// # use umcp::{Client, Server, json};
+    /// # let server = Server::in_memory(|peer| {
+    /// #     let listen = peer.open_modern(json!({ "tools": { "listChanged": true } })).unwrap();
+    /// #     let meta = json!({ "io.modelcontextprotocol/subscriptionId": listen.id() });
+    /// #     let params = json!({ "_meta": meta, "notifications": { "toolsListChanged": true } });
+    /// #     peer.notify("notifications/subscriptions/acknowledged", params);
+    /// #     peer.notify("notifications/tools/list_changed", json!({ "_meta": meta }));
+    /// #     while peer.receive().is_some() {}
+    /// # });
+    /// use std::time::Duration;
+    ///
+    /// # let client = Client::open(server)?;
+    /// let mut changes = client.subscribe().tools().open()?;
+    /// if let Some(change) = changes.next_timeout(Duration::from_secs(60))? {
+    ///     println!("{change:?}");
+    /// }
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    pub fn subscribe(&self) -> SubscriptionBuilder {
+        SubscriptionBuilder::new(self)
     }
 
     /// Asks for a sign of life, and returns how long it took.

@@ -125,6 +125,7 @@ impl<'a> PendingRequest<'a> {
             meta: &options.meta,
             mirror: &options.mirror,
             interest,
+            feed: None,
             waits: self.waits,
             until: self.clocks.next().0,
             cancel: options.cancel.as_ref(),

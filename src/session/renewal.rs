@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::deadline::{Clocks, Deadline};
 use crate::error::{Error, ErrorKind, Result};
-use crate::protocol::{ClientRequest, Era, SetLevelParams};
+use crate::protocol::{ClientRequest, Era, SetLevelParams, SubscribeParams};
 use crate::session::handshake::Attempt;
 use crate::session::{CancelToken, Session};
 use crate::transport::{Delivery, Inbox, Slot};
@@ -102,7 +102,14 @@ impl Session {
                 log::debug!("{}: the log level was lost: {error}", self.server());
             }
         }
+        for uri in self.watched.resources() {
+            if let Err(error) = attempt.ask(&ClientRequest::Subscribe(SubscribeParams::new(uri))) {
+                log::warn!("{}: subscriptions were lost: {error}", self.server());
+                break;
+            }
+        }
         self.renewal.lock().generation += 1;
+        self.router.interrupt_subscriptions();
         Ok(())
     }
 }

@@ -166,6 +166,8 @@ pub(crate) enum Delivery {
     Reply(u64, Message),
     /// A notification that belongs to the call.
     Notice(Notice),
+    /// So many notifications for a subscription found no room.
+    Missed(usize),
     /// What was agreed has been done.
     Ready(u64),
     /// The request will not be answered.
