@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::error::said;
 use crate::protocol::envelope::Message;
-use crate::protocol::{RequestId, SubscriptionFilter};
+use crate::protocol::{RawJson, RequestId, SubscriptionFilter};
 use crate::transport::{Delivery, Notice, SlotSender};
 
 /// The first message of a subscription (SUB-4).
@@ -38,10 +38,10 @@ pub(super) fn named(message: &Message) -> Option<Option<u64>> {
     #[derive(Deserialize)]
     struct Labels {
         #[serde(rename = "io.modelcontextprotocol/subscriptionId")]
-        subscription: RequestId,
+        subscription: Option<RawJson>,
     }
-    match message.parse::<Params>().ok()?.meta.subscription {
-        RequestId::Number(id) => Some(u64::try_from(id).ok()),
+    match message.parse::<Params>().ok()?.meta.subscription?.parse() {
+        Ok(RequestId::Number(id)) => Some(u64::try_from(id).ok()),
         _ => Some(None),
     }
 }
@@ -194,6 +194,7 @@ mod tests {
         assert_eq!(of("7.0"), Some(Some(7)));
         assert_eq!(of(r#""7""#), Some(None));
         assert_eq!(of("-7"), Some(None));
+        assert_eq!(of("[7]"), Some(None));
         assert_eq!(of("null"), None);
     }
 }

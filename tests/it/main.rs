@@ -33,6 +33,8 @@ mod http_legacy;
 mod http_peer;
 #[cfg(feature = "http")]
 mod http_sse;
+#[cfg(feature = "http")]
+mod http_subscriptions;
 #[cfg(unix)]
 mod killed;
 mod logging;
@@ -44,6 +46,7 @@ mod rpc;
 mod snapshot;
 mod spec;
 mod stdio;
+mod subscriptions;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tls")]
