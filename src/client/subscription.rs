@@ -95,9 +95,8 @@ impl SubscriptionBuilder {
         }
         wanted.filter = offered(asked.clone(), client.capabilities());
         if is_empty(&wanted.filter) {
-            let text =
-                "the server does not offer this: it declared nothing to subscribe to, or not this";
-            return Err(problem(ErrorKind::Unsupported, text));
+            let text = format!("the server does not offer this: it declared no {}", needed(&asked));
+            return Err(problem(ErrorKind::Unsupported, &text));
         }
         let inner = session::Subscription::open(&client.inner.session, wanted)?;
         let granted = inner.granted();
@@ -127,6 +126,18 @@ fn lacks(granted: &SubscriptionFilter, asked: &SubscriptionFilter) -> bool {
         || asked.prompts_list_changed > granted.prompts_list_changed
         || asked.resources_list_changed > granted.resources_list_changed
         || asked.resource_subscriptions.iter().any(|uri| !resources.contains(uri))
+}
+
+/// The capabilities that a server must have for all of it.
+fn needed(asked: &SubscriptionFilter) -> String {
+    let capabilities = [
+        (asked.tools_list_changed, "`tools.listChanged`"),
+        (asked.prompts_list_changed, "`prompts.listChanged`"),
+        (asked.resources_list_changed, "`resources.listChanged`"),
+        (!asked.resource_subscriptions.is_empty(), "`resources.subscribe`"),
+    ];
+    let needed: Vec<_> = capabilities.into_iter().filter(|it| it.0).map(|it| it.1).collect();
+    needed.join(", no ")
 }
 
 /// METH-1, METH-2: what the server declared, each once.

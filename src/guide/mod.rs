@@ -7,6 +7,7 @@
 //! | [`exploring`] | what a server offers: capabilities, lists, pages |
 //! | [`calling`] | tools: arguments, results, failures, progress, clocks, cancelling, several at once |
 //! | [`reading`] | resources and resource templates |
+//! | [`subscribing`] | what changes at a server: lists and resources |
 //! | [`prompting`] | prompts, and completion of their arguments |
 //! | [`transports`] | stdio, HTTP and the others: what is found out, credentials, what a connection costs |
 //! | [`errors`] | every kind of error: what it means, what to do |
@@ -31,6 +32,9 @@ pub mod calling {}
 
 #[doc = include_str!("reading.md")]
 pub mod reading {}
+
+#[doc = include_str!("subscribing.md")]
+pub mod subscribing {}
 
 #[doc = include_str!("prompting.md")]
 pub mod prompting {}

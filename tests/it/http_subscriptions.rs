@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::{Value, json};
-use umcp::{Change, Client, Era, ErrorKind};
+use umcp::{Change, Client, Era, ErrorKind, Server};
 
 use crate::calls::said;
-use crate::common::{SHORT, soon};
+use crate::common::{SHORT, at_once, example_server, soon};
 use crate::http_peer::{
     Answer, Chunks, Endpoint, Post, answer, call, held, http, response, session, stream,
 };
 use crate::stdio::discovered;
+use crate::support::http::{self as example, Mode, Options};
 
 const ID: &str = "io.modelcontextprotocol/subscriptionId";
 
@@ -267,5 +268,33 @@ fn a_session_that_begins_anew_is_told_of_what_is_subscribed() {
         drop(subscription);
         assert_eq!(endpoint.next("resources/unsubscribe").body["params"]["uri"], "x:a");
         assert!(!client.close().left_behind);
+    });
+}
+
+// SUB-1, SUB-21
+#[test]
+fn the_example_server_is_watched_in_the_same_way_however_it_is_reached() {
+    soon(|| {
+        let uri = "file:///notes/hello.txt";
+        let over = |mode| Server::url(example::start(0, Options::new(mode)).unwrap());
+        let servers = [
+            example_server("modern"),
+            example_server("legacy"),
+            over(Mode::Modern),
+            over(Mode::Legacy),
+            over(Mode::Both),
+            over(Mode::Sse),
+        ];
+        at_once(servers, |server| {
+            let client = Client::open(server).unwrap();
+            let updates = client.subscribe().resource(uri).tools().open().unwrap();
+            assert_eq!(updates.acknowledged().resource_subscriptions, [uri]);
+            let update = Change::ResourceUpdated { uri: uri.to_owned() };
+            let seen: Vec<_> = updates.take(3).map(Result::unwrap).collect();
+            assert_eq!(seen, vec![update; 3]);
+            let none = client.subscribe().resource("file:///none").open().unwrap_err();
+            assert!(matches!(none.kind(), ErrorKind::Rpc | ErrorKind::Unsupported), "{none}");
+            assert!(!client.close().left_behind);
+        });
     });
 }

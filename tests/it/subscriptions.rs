@@ -168,7 +168,9 @@ fn what_the_server_did_not_declare_is_not_subscribed_to() {
             });
             let client = Client::open(server.era(era)).unwrap();
             let lacking = client.subscribe().prompts().resources().resource("x:a");
-            assert_eq!(lacking.open().unwrap_err().kind(), ErrorKind::Unsupported);
+            let lacking = lacking.open().unwrap_err();
+            assert_eq!(lacking.kind(), ErrorKind::Unsupported);
+            assert!(lacking.to_string().contains("no `resources.subscribe`"), "{lacking}");
             let nothing = client.subscribe().open().unwrap_err();
             assert_eq!(nothing.kind(), ErrorKind::InvalidInput);
             let some = client.subscribe().tools().resource("x:a").open().unwrap();
