@@ -122,9 +122,9 @@ fn is_empty(filter: &SubscriptionFilter) -> bool {
 /// SUB-5: whether something is not delivered that was wanted.
 fn lacks(granted: &SubscriptionFilter, asked: &SubscriptionFilter) -> bool {
     let resources: HashSet<_> = granted.resource_subscriptions.iter().collect();
-    asked.tools_list_changed > granted.tools_list_changed
-        || asked.prompts_list_changed > granted.prompts_list_changed
-        || asked.resources_list_changed > granted.resources_list_changed
+    asked.tools_list_changed && !granted.tools_list_changed
+        || asked.prompts_list_changed && !granted.prompts_list_changed
+        || asked.resources_list_changed && !granted.resources_list_changed
         || asked.resource_subscriptions.iter().any(|uri| !resources.contains(uri))
 }
 

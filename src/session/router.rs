@@ -761,6 +761,10 @@ impl Inbox for Router {
         }
     }
 
+    fn interrupted(&self) {
+        self.interrupt_subscriptions();
+    }
+
     fn ready(&self, id: u64) {
         let entry = self.lock().requests.remove(&id);
         if let Some(entry) = entry {

@@ -26,6 +26,13 @@ fn everything() -> Value {
     })
 }
 
+fn initialized(post: &Post, headers: &str) -> Answer {
+    let result = json!({ "protocolVersion": "2025-11-25", "capabilities": everything(),
+        "serverInfo": { "name": "legacy", "version": "1" } });
+    let headers = format!("{headers}Content-Type: application/json\r\n");
+    http(200, &headers, response(post, &result).to_string())
+}
+
 fn modern(respond: impl Fn(&Post) -> Answer + Send + Sync + 'static) -> Endpoint {
     Endpoint::bare(move |post| match post.what() {
         "server/discover" => answer(post, &discovered(&everything())),
@@ -228,10 +235,7 @@ fn a_session_that_begins_anew_is_told_of_what_is_subscribed() {
         let endpoint = Endpoint::bare(move |post| {
             if post.is("initialize") {
                 let next = number.fetch_add(1, Ordering::SeqCst) + 1;
-                let result = json!({ "protocolVersion": "2025-11-25", "capabilities": everything(),
-                    "serverInfo": { "name": "legacy", "version": "1" } });
-                let id = format!("Mcp-Session-Id: {next}\r\nContent-Type: application/json\r\n");
-                return http(200, &id, response(post, &result).to_string());
+                return initialized(post, &format!("Mcp-Session-Id: {next}\r\n"));
             }
             let of = post.header("mcp-session-id").unwrap();
             if of != number.load(Ordering::SeqCst).to_string() {
@@ -267,6 +271,27 @@ fn a_session_that_begins_anew_is_told_of_what_is_subscribed() {
         // One that nobody answers holds up nothing.
         drop(subscription);
         assert_eq!(endpoint.next("resources/unsubscribe").body["params"]["uri"], "x:a");
+        assert!(!client.close().left_behind);
+    });
+}
+
+// SUB-21, LHTTP-9
+#[test]
+fn a_stream_that_is_lost_for_good_shows_as_a_gap() {
+    soon(|| {
+        let (opened, streams) = mpsc::channel();
+        let gets = AtomicUsize::new(0);
+        let endpoint = Endpoint::bare(move |post| match post.what() {
+            "initialize" => initialized(post, "Mcp-Session-Id: s1\r\n"),
+            // The second time there is none.
+            "GET" if gets.fetch_add(1, Ordering::SeqCst) == 1 => http(405, "", ""),
+            "GET" => held(&opened),
+            _ => session(post).unwrap(),
+        });
+        let client = Client::open(endpoint.server().era(Era::Legacy)).unwrap();
+        let mut subscription = client.subscribe().tools().open().unwrap();
+        streams.recv().unwrap().cut();
+        assert_eq!(subscription.next().unwrap().unwrap(), Change::Missed { dropped: 0 });
         assert!(!client.close().left_behind);
     });
 }

@@ -215,7 +215,7 @@ fn changes_come_in_order_whichever_way_they_are_waited_for() {
     });
 }
 
-// SUB-7, SUB-8, SUB-9, SUB-10, STDIO-19
+// SUB-4, SUB-7, SUB-8, SUB-9, SUB-10, STDIO-19
 #[test]
 fn subscriptions_are_told_apart_by_their_ids() {
     soon(|| {
