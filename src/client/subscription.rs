@@ -75,7 +75,7 @@ impl SubscriptionBuilder {
     ///
     /// A modern server is sent `subscriptions/listen`. A legacy server reports changes of lists
     /// unasked, and is sent `resources/subscribe` for each resource, once for all subscriptions.
-    /// What the server did not declare is not asked for; see
+    /// What the server did not declare is not asked for, and what it refuses is left out; see
     /// [`acknowledged`](Subscription::acknowledged).
     ///
     /// # Errors

@@ -97,6 +97,7 @@ impl Feed {
             // There is one, and always room for it.
             let is_first = !self.is_acknowledged.swap(true, Ordering::AcqRel);
             if let Some(notice) = notice.filter(|_| is_first) {
+                self.tell();
                 self.sender.send(Delivery::Notice(notice));
             }
             return;
@@ -146,7 +147,7 @@ impl Feed {
     }
 
     /// Tells where in the queue something is missing.
-    fn tell(&self) {
+    pub(super) fn tell(&self) {
         let dropped = self.take_dropped();
         if dropped > 0 {
             self.sender.send(Delivery::Missed(dropped));

@@ -83,6 +83,16 @@ struct Entry {
     feed: Option<Arc<Feed>>,
 }
 
+impl Entry {
+    fn send(&self, delivery: Delivery) {
+        // What found no room did so before this.
+        if let Some(feed) = &self.feed {
+            feed.tell();
+        }
+        self.sender.send(delivery);
+    }
+}
+
 /// What a request wants besides its reply, and what it is owed when its caller leaves.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Interest {
@@ -306,7 +316,7 @@ impl Router {
     pub(crate) fn stop(&self, id: u64, why: Error) {
         let Some(entry) = self.lock().requests.remove(&id) else { return };
         let ran = self.leave(id, entry.interest, "cancelled");
-        entry.sender.send(Delivery::Failed(id, why.ran(ran)));
+        entry.send(Delivery::Failed(id, why.ran(ran)));
         self.wake();
     }
 
@@ -370,7 +380,7 @@ impl Router {
         log::debug!("{why}");
         for (id, entry) in requests {
             let sent = self.transport().is_ok_and(|t| t.abandon(id) != Abandoned::Unsent);
-            entry.sender.send(Delivery::Failed(id, why.clone().ran(sent)));
+            entry.send(Delivery::Failed(id, why.clone().ran(sent)));
         }
         self.wake();
     }
@@ -482,7 +492,7 @@ impl Router {
                     );
                     return None;
                 };
-                entry.sender.send(Delivery::Reply(id, message));
+                entry.send(Delivery::Reply(id, message));
                 return Some(id);
             }
             Kind::Request { id, method } => {
@@ -515,7 +525,7 @@ impl Router {
     /// Fails the request, and returns it if somebody waits for that.
     fn fail(&self, id: u64, why: Error) -> Option<u64> {
         let entry = self.lock().requests.remove(&id)?;
-        entry.sender.send(Delivery::Failed(id, why.server(&self.server)));
+        entry.send(Delivery::Failed(id, why.server(&self.server)));
         Some(id)
     }
 
@@ -768,7 +778,7 @@ impl Inbox for Router {
     fn ready(&self, id: u64) {
         let entry = self.lock().requests.remove(&id);
         if let Some(entry) = entry {
-            entry.sender.send(Delivery::Ready(id));
+            entry.send(Delivery::Ready(id));
         }
     }
 

@@ -153,13 +153,22 @@ impl Subscription {
         let cancel = self.wanted.cancel.clone();
         let sent = self.session.router.listen(&self.slot, &self.feed, cancel.as_ref())?;
         self.expect(sent);
-        for uri in &self.wanted.filter.resource_subscriptions {
-            self.session.watch(uri, clocks, cancel.as_ref())?;
-            self.ending.lock().resources.push(uri.clone());
+        let mut granted = self.wanted.filter.clone();
+        let mut refusal = None;
+        for uri in std::mem::take(&mut granted.resource_subscriptions) {
+            match self.session.watch(&uri, clocks, cancel.as_ref()) {
+                Ok(()) => {
+                    self.ending.lock().resources.push(uri.clone());
+                    granted.resource_subscriptions.push(uri);
+                }
+                // SUB-5: a modern server leaves it out of what it acknowledges.
+                Err(error) if error.kind() == ErrorKind::Rpc => refusal = Some(error),
+                Err(error) => return Err(error),
+            }
         }
-        self.granted = self.wanted.filter.clone();
+        self.granted = granted;
         self.stage = Stage::Open;
-        Ok(())
+        refusal.filter(|_| self.granted == SubscriptionFilter::default()).map_or(Ok(()), Err)
     }
 
     /// Asks for it, under a new id.
@@ -203,11 +212,17 @@ impl Subscription {
             match self.advance(Deadline::after(Duration::MAX))? {
                 Some(Step::Acknowledged) => return Ok(()),
                 Some(Step::Heard(heard)) if self.early.len() < most => self.early.push_back(heard),
-                // The last of them counts for all that follow.
-                Some(Step::Heard(_)) => match self.early.back_mut() {
-                    Some(Heard::Missed(dropped)) => *dropped += 1,
-                    _ => self.early.push_back(Heard::Missed(1)),
-                },
+                Some(Step::Heard(heard)) => {
+                    let more = match heard {
+                        Heard::Notice(_) => 1,
+                        Heard::Missed(dropped) => dropped,
+                    };
+                    // The last of them counts for all that follow.
+                    match self.early.back_mut() {
+                        Some(Heard::Missed(dropped)) => *dropped += more,
+                        _ => self.early.push_back(Heard::Missed(more)),
+                    }
+                }
                 None => {}
             }
         }

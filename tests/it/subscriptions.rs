@@ -451,6 +451,34 @@ fn more_changes_than_there_is_room_for_leave_a_gap() {
     });
 }
 
+#[test]
+fn a_flood_before_the_acknowledgement_leaves_a_gap_and_no_more() {
+    soon(|| {
+        let server = Server::in_memory(|peer| {
+            let listen = peer.open_modern(everything()).unwrap();
+            let flood = |id: &Value| (0..1000).for_each(|_| notify(&peer, id, TOOLS, json!({})));
+            flood(listen.id());
+            flood(&json!(4_000_000));
+            acknowledge(&peer, &listen);
+            peer.reply(&listen, json!({ "_meta": { ID: listen.id() } }));
+            while peer.receive().is_some() {}
+        });
+        let limits = Limits::default().notifications(3);
+        let client = Client::open(server.limits(limits)).unwrap();
+        let (changes, end) = drained(client.subscribe().tools().open().unwrap());
+        assert_eq!(end, ErrorKind::Ended);
+        let missed: usize = changes
+            .iter()
+            .map(|change| match change {
+                Change::Missed { dropped } => *dropped,
+                _ => 1,
+            })
+            .sum();
+        assert_eq!(missed, 1000);
+        assert!(changes.len() <= 10, "{}", changes.len());
+    });
+}
+
 // SUB-18, LOG-6
 #[test]
 fn a_subscription_does_not_hide_whose_log_messages_they_are() {
@@ -506,9 +534,9 @@ fn a_legacy_server_is_asked_once_about_a_resource() {
     });
 }
 
-// SUB-21
+// SUB-5, SUB-21
 #[test]
-fn a_resource_that_is_refused_leaves_nothing_subscribed() {
+fn a_resource_that_is_refused_is_left_out() {
     soon(|| {
         let (seen, see) = mpsc::channel();
         let server = Server::in_memory(move |peer| {
@@ -523,8 +551,12 @@ fn a_resource_that_is_refused_leaves_nothing_subscribed() {
             }
         });
         let client = Client::open(server).unwrap();
-        let refused = client.subscribe().resource("x:a").resource("x:none").open().unwrap_err();
+        let refused = client.subscribe().resource("x:none").open().unwrap_err();
         assert_eq!(refused.rpc().unwrap().code, -32002);
+        assert_eq!(next_about(&see), about("resources/subscribe", "x:none"));
+        let some = client.subscribe().resource("x:a").resource("x:none").open().unwrap();
+        assert_eq!(some.acknowledged().resource_subscriptions, ["x:a"]);
+        drop(some);
         assert_eq!(next_about(&see), about("resources/subscribe", "x:a"));
         assert_eq!(next_about(&see), about("resources/subscribe", "x:none"));
         assert_eq!(next_about(&see), about("resources/unsubscribe", "x:a"));
