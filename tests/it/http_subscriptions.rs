@@ -128,6 +128,32 @@ fn an_answer_that_is_no_stream_is_an_error_or_the_end() {
     });
 }
 
+// HTTP-12
+#[test]
+fn a_connection_that_breaks_before_the_acknowledgement_is_tried_once_more() {
+    soon(|| {
+        for breaks in [1, 2] {
+            let asked = AtomicUsize::new(0);
+            let endpoint =
+                modern(move |post| match asked.fetch_add(1, Ordering::SeqCst) < breaks {
+                    true => Answer::Close,
+                    false => {
+                        let acknowledged = acknowledged(post);
+                        stream(move |chunks| {
+                            chunks.event(&acknowledged);
+                            chunks.wait_for_client();
+                        })
+                    }
+                });
+            let client = endpoint.open();
+            let opened = client.subscribe().tools().open();
+            let kind = opened.map(drop).map_err(|error| error.kind());
+            assert_eq!(kind, if breaks == 1 { Ok(()) } else { Err(ErrorKind::Disconnected) });
+            assert_eq!(endpoint.seen().len(), 2);
+        }
+    });
+}
+
 // SUB-12, HTTP-14
 #[test]
 fn closing_a_subscription_closes_its_stream() {

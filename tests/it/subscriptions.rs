@@ -274,6 +274,48 @@ fn what_was_not_asked_for_is_dropped_and_what_comes_early_is_used() {
     });
 }
 
+// SUB-5
+#[test]
+fn an_acknowledgement_of_nothing_is_none_and_one_that_does_not_say_is_of_all() {
+    soon(|| {
+        let server = Server::in_memory(|peer| {
+            let listen = peer.open_modern(everything()).unwrap();
+            notify(&peer, listen.id(), ACKNOWLEDGED, json!({ "notifications": {} }));
+            assert_eq!(peer.receive().unwrap().method(), "notifications/cancelled");
+            let listen = peer.receive().unwrap();
+            notify(&peer, listen.id(), ACKNOWLEDGED, json!({}));
+            while peer.receive().is_some() {}
+        });
+        let client = Client::open(server).unwrap();
+        let nothing = client.subscribe().tools().open().unwrap_err();
+        assert_eq!(nothing.kind(), ErrorKind::Unsupported);
+        let all = client.subscribe().prompts().open().unwrap();
+        assert!(all.acknowledged().prompts_list_changed);
+    });
+}
+
+// ERA-6
+#[test]
+fn a_subscription_refused_for_its_version_is_asked_for_again() {
+    soon(|| {
+        let server = Server::in_memory(|peer| {
+            let refused = peer.open_modern(everything()).unwrap();
+            let supported = json!({ "supported": ["2026-07-28"], "requested": "2026-07-28" });
+            peer.reply_error(&refused, -32022, "no such version", Some(supported.clone()));
+            let listen = peer.receive().unwrap();
+            assert_eq!(listen.method(), "subscriptions/listen");
+            assert_ne!(listen.id(), refused.id());
+            acknowledge(&peer, &listen);
+            // Not for ever, and not once it is open.
+            peer.reply_error(&listen, -32022, "no such version", Some(supported));
+            while peer.receive().is_some() {}
+        });
+        let client = Client::open(server).unwrap();
+        let subscription = client.subscribe().tools().open().unwrap();
+        assert_eq!(drained(subscription), (vec![], ErrorKind::Rpc));
+    });
+}
+
 // SUB-12, CANCEL-5
 #[test]
 fn closing_a_subscription_tells_the_server() {
