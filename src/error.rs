@@ -67,8 +67,10 @@ pub enum ErrorKind {
     Timeout,
     /// Somebody cancelled the call: nothing to do.
     Cancelled,
-    /// The client was closed by this program: open another.
+    /// The client, or a subscription, was closed by this program: open another.
     Closed,
+    /// The server ended a subscription as it should: subscribe again if it is still of interest.
+    Ended,
     /// A local limit was reached: see [`Limits`](crate::Limits).
     Limit,
     /// The server answered with a JSON-RPC error: see [`Error::rpc`].

@@ -15,8 +15,9 @@ mod threads;
 mod transport;
 
 pub use client::{
-    Client, ClientBuilder, Context, EraFile, EraMemory, Items, List, Listed, Notification, Page,
-    Pages, Pending, Reply, Request, SamplingRefusal, Server, Task, TaskOrResult,
+    Change, Client, ClientBuilder, Closer, Context, EraFile, EraMemory, Items, List, Listed,
+    Notification, Page, Pages, Pending, Reply, Request, SamplingRefusal, Server, Subscription,
+    SubscriptionBuilder, Task, TaskOrResult,
 };
 pub use error::{Error, ErrorKind, Result, RpcError};
 pub use limits::{Limits, Timeouts};

@@ -41,7 +41,7 @@ pub struct Limits {
     pub input_rounds: usize,
     /// How many requests one call for many things (such as
     /// [`Client::read_resources`](crate::Client::read_resources)) keeps in flight, and how many
-    /// POSTs one client has under way. Default 64.
+    /// POSTs one client has under way, of which an open subscription is one. Default 64.
     pub in_flight: usize,
 }
 

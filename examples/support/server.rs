@@ -23,6 +23,7 @@ const LATEST_LEGACY: &str = "2025-11-25";
 pub const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 const INFO_KEY: &str = "io.modelcontextprotocol/clientInfo";
 const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
+const SUBSCRIPTION_KEY: &str = "io.modelcontextprotocol/subscriptionId";
 const LEVEL_KEY: &str = "io.modelcontextprotocol/logLevel";
 const MODERN_KEYS: [&str; 4] = [VERSION_KEY, INFO_KEY, CAPABILITIES_KEY, LEVEL_KEY];
 const LEVELS: [&str; 8] =
@@ -34,6 +35,9 @@ const STYLES: [&str; 3] = ["brief", "gentle", "strict"];
 const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAQAAAAECAIAAAAmkwkpAAAAEElEQVR42mNQSLgARwzEcQAXUhUB3HDx5wAAAABJRU5ErkJggg==";
 /// A WAV of eight samples, mono, 8 bits, 8 kHz.
 const WAV: &str = "UklGRiwAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQgAAACAsNCwgFAwUA==";
+/// A resource somebody is subscribed to counts as updated so often, in seconds, and so many times.
+const UPDATED_EVERY: f64 = 0.1;
+const MOST_UPDATES: usize = 600;
 const HELLO: &str = "Hello from the example server.\n";
 const INSTRUCTIONS: &str = "A server to try things with; nothing here has a lasting effect.";
 
@@ -72,9 +76,12 @@ pub fn serve(era: Era, input: impl BufRead, output: impl Write + Send + 'static)
                 return Ok(());
             };
             if let Some(request) = server.accept(&message, &mut |reply| send(reply)) {
-                let (server, send, call) = (&server, &send, request.takes_time());
-                let run = move || server.run(&request, &mut |message| send(message));
-                if call { drop(scope.spawn(run)) } else { run() }
+                let (server, send, takes_time) = (&server, &send, request.takes_time());
+                let run = move || {
+                    server.run(&request, &mut |message| send(message));
+                    server.tell_updates(&request, &mut |message| send(message));
+                };
+                if takes_time { drop(scope.spawn(run)) } else { run() }
             }
             Ok(())
         });
@@ -111,6 +118,8 @@ struct Session {
     used: HashSet<String>,
     /// The ids that `notifications/cancelled` named.
     cancelled: Vec<Value>,
+    /// What a legacy client is subscribed to, and the id of the request that did it.
+    watched: HashMap<String, Value>,
     /// The requests that wait for the client, by id, and how many there have been.
     asked: HashMap<String, mpsc::Sender<Value>>,
     asked_so_far: u64,
@@ -267,6 +276,7 @@ impl Server {
         let mut session = lock(&self.session);
         session.running.retain(|_, cancelled| *cancelled);
         session.asked.clear();
+        session.watched.clear();
         self.stopped.notify_all();
     }
 
@@ -303,6 +313,8 @@ impl Server {
             ("resources/list", _) => page(request, "resources", resources(), 10),
             ("resources/templates/list", _) => page(request, "resourceTemplates", templates(), 10),
             ("resources/read", _) => read_resource(request),
+            ("subscriptions/listen", true) => self.listen(request, send),
+            ("resources/subscribe" | "resources/unsubscribe", false) => self.watch(request),
             ("prompts/list", _) => page(request, "prompts", prompts(), 10),
             ("prompts/get", _) => get_prompt(request),
             ("completion/complete", _) => complete(request),
@@ -311,11 +323,17 @@ impl Server {
         let caching = match request.method.as_str() {
             _ if !request.modern() => return Ok(result),
             "tasks/get" | "tasks/update" | "tasks/cancel" => json!({}),
-            "tools/call" | "prompts/get" | "completion/complete" => json!({}),
+            "tools/call" | "prompts/get" | "completion/complete" | "subscriptions/listen" => {
+                json!({})
+            }
             "resources/read" => json!({"ttlMs": 1_000, "cacheScope": "private"}),
             _ => json!({"ttlMs": 60_000, "cacheScope": "public"}),
         };
         let meta = json!({"io.modelcontextprotocol/serverInfo": server_info(MODERN)});
+        let meta = match request.method == "subscriptions/listen" {
+            true => with(meta, json!({SUBSCRIPTION_KEY: request.id})),
+            false => meta,
+        };
         Ok(with(json!({"resultType": "complete", "_meta": meta}), with(result, caching)))
     }
 
@@ -341,6 +359,59 @@ impl Server {
         let index = level(&request.params["level"]);
         lock(&self.session).level = Some(index.ok_or_else(|| fault(-32602, "unknown level"))?);
         Ok(json!({}))
+    }
+
+    /// Tells of updates until the client leaves. Lists never change here.
+    fn listen(&self, request: &Request, send: Emit) -> Answer {
+        let wanted = &request.params["notifications"];
+        if !wanted.is_object() {
+            return Err(fault(-32602, "`notifications` is not an object"));
+        }
+        let uris = wanted["resourceSubscriptions"].as_array().into_iter().flatten();
+        let uris: Vec<&Value> =
+            uris.filter(|uri| uri.as_str().and_then(resource).is_some()).collect();
+        let meta = json!({SUBSCRIPTION_KEY: request.id});
+        let granted = json!({"_meta": meta, "notifications": {"resourceSubscriptions": uris}});
+        send(notification("notifications/subscriptions/acknowledged", granted));
+        for _ in 0..MOST_UPDATES {
+            if self.wait(request, UPDATED_EVERY) {
+                break;
+            }
+            for uri in &uris {
+                let params = json!({"_meta": meta, "uri": uri});
+                send(notification("notifications/resources/updated", params));
+            }
+        }
+        Ok(json!({}))
+    }
+
+    fn watch(&self, request: &Request) -> Answer {
+        let uri = request.text("uri")?;
+        let session = &mut *lock(&self.session);
+        if request.method == "resources/unsubscribe" {
+            session.watched.remove(uri);
+            self.stopped.notify_all();
+        } else if resource(uri).is_some() {
+            session.watched.insert(uri.to_owned(), request.id.clone());
+        } else {
+            return Err(fault(-32002, "no such resource"));
+        }
+        Ok(json!({}))
+    }
+
+    /// Tells a legacy client of updates, after the request that subscribed it, until another
+    /// unsubscribes it.
+    pub fn tell_updates(&self, request: &Request, send: Emit) {
+        let Some(uri) = request.params["uri"].as_str() else { return };
+        let goes_on = |session: &mut Session| session.watched.get(uri) == Some(&request.id);
+        let time = Duration::from_secs_f64(UPDATED_EVERY);
+        for _ in 0..MOST_UPDATES {
+            let waited = self.stopped.wait_timeout_while(lock(&self.session), time, goes_on);
+            if !goes_on(&mut waited.unwrap_or_else(PoisonError::into_inner).0) {
+                return;
+            }
+            send(notification("notifications/resources/updated", json!({"uri": uri})));
+        }
     }
 
     fn call_tool(&self, request: &Request, send: Emit) -> Answer {
@@ -503,9 +574,12 @@ fn check_legacy(session: &Session, method: &str, meta: &Value) -> Answer<()> {
 }
 
 impl Request {
-    /// Whether others should be answered meanwhile.
+    /// Whether other messages should not wait for it.
     pub fn takes_time(&self) -> bool {
-        matches!(self.method.as_str(), "tools/call" | "tasks/result")
+        matches!(
+            self.method.as_str(),
+            "tools/call" | "tasks/result" | "subscriptions/listen" | "resources/subscribe"
+        )
     }
 
     fn modern(&self) -> bool {
@@ -783,7 +857,7 @@ fn complete(request: &Request) -> Answer {
 
 /// What `server/discover` and `initialize` have in common.
 fn about(version: &str) -> Value {
-    let all = json!({"tools": {}, "resources": {}, "prompts": {}, "completions": {}, "logging": {},
+    let all = json!({"tools": {}, "resources": {"subscribe": true}, "prompts": {}, "completions": {}, "logging": {},
         "tasks": {"cancel": {}, "requests": {"tools": {"call": {}}}},
         "extensions": {tasks::EXTENSION: {}}});
     json!({"capabilities": fit(version, all), "instructions": INSTRUCTIONS})

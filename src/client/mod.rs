@@ -15,6 +15,7 @@ mod request;
 mod sampling;
 mod script;
 mod server;
+mod subscription;
 mod task;
 mod task_table;
 mod tool_table;
@@ -48,6 +49,7 @@ pub use notification::{Context, Notification};
 pub use request::{Pending, Reply, Request};
 pub use script::Script;
 pub use server::Server;
+pub use subscription::{Change, Closer, Subscription, SubscriptionBuilder};
 pub use task::{Task, TaskOrResult};
 use task_table::TaskTable;
 use tool_table::ToolTable;
@@ -369,6 +371,31 @@ impl Client {
     ) -> Request<'a, CompleteResult> {
         let params = CompleteParams::new(reference, argument, value);
         Request::new(self, ClientRequest::Complete(Box::new(params)))
+    }
+
+    /// Returns a builder for a subscription to what changes at the server: its lists, and resources.
+    ///
+    /// ```
+    /// # use umcp::{Client, Server, json};
+    /// # let server = Server::in_memory(|peer| {
+    /// #     let listen = peer.open_modern(json!({ "tools": { "listChanged": true } })).unwrap();
+    /// #     let meta = json!({ "io.modelcontextprotocol/subscriptionId": listen.id() });
+    /// #     let params = json!({ "_meta": meta, "notifications": { "toolsListChanged": true } });
+    /// #     peer.notify("notifications/subscriptions/acknowledged", params);
+    /// #     peer.notify("notifications/tools/list_changed", json!({ "_meta": meta }));
+    /// #     while peer.receive().is_some() {}
+    /// # });
+    /// use std::time::Duration;
+    ///
+    /// # let client = Client::open(server)?;
+    /// let mut changes = client.subscribe().tools().open()?;
+    /// if let Some(change) = changes.next_timeout(Duration::from_secs(60))? {
+    ///     println!("{change:?}");
+    /// }
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    pub fn subscribe(&self) -> SubscriptionBuilder {
+        SubscriptionBuilder::new(self)
     }
 
     /// Asks for a sign of life, and returns how long it took.

@@ -7,6 +7,7 @@
 //! | [`exploring`] | what a server offers: capabilities, lists, pages |
 //! | [`calling`] | tools: arguments, results, failures, progress, clocks, cancelling, several at once, tasks |
 //! | [`reading`] | resources and resource templates |
+//! | [`subscribing`] | what changes at a server: lists and resources |
 //! | [`prompting`] | prompts, and completion of their arguments |
 //! | [`answering`] | what servers ask: questions to the user, models, roots |
 //! | [`transports`] | stdio, HTTP and the others: what is found out, credentials, what a connection costs |
@@ -32,6 +33,9 @@ pub mod calling {}
 
 #[doc = include_str!("reading.md")]
 pub mod reading {}
+
+#[doc = include_str!("subscribing.md")]
+pub mod subscribing {}
 
 #[doc = include_str!("prompting.md")]
 pub mod prompting {}

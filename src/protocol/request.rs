@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::{
     CallToolParams, CompleteParams, GetPromptParams, InitializeParams, InputResponses, ListParams,
-    ProtocolVersion, RawJson, ReadResourceParams, ServerCapabilities, SetLevelParams,
+    ListenParams, ProtocolVersion, RawJson, ReadResourceParams, ServerCapabilities, SetLevelParams,
+    SubscribeParams,
 };
 
 /// A request, with its params except `_meta` (`ClientRequest`). Serializes as the params.
@@ -26,6 +27,9 @@ pub(crate) enum ClientRequest {
     ReadResource(ReadResourceParams),
     GetPrompt(GetPromptParams),
     Complete(Box<CompleteParams>),
+    Listen(ListenParams),
+    Subscribe(SubscribeParams),
+    Unsubscribe(SubscribeParams),
     Raw(RawRequest),
 }
 
@@ -95,6 +99,9 @@ impl ClientRequest {
             Self::ReadResource(_) => "resources/read",
             Self::GetPrompt(_) => "prompts/get",
             Self::Complete(_) => "completion/complete",
+            Self::Listen(_) => "subscriptions/listen",
+            Self::Subscribe(_) => "resources/subscribe",
+            Self::Unsubscribe(_) => "resources/unsubscribe",
             Self::Raw(raw) => &raw.method,
         }
     }
@@ -105,6 +112,7 @@ impl ClientRequest {
             Self::CallTool(params) => Some(&params.name),
             Self::GetPrompt(params) => Some(&params.name),
             Self::ReadResource(params) => Some(&params.uri),
+            Self::Subscribe(params) | Self::Unsubscribe(params) => Some(&params.uri),
             Self::Raw(raw) => raw.name.as_deref(),
             _ => None,
         }
@@ -209,6 +217,8 @@ impl Serialize for ClientRequest {
             Self::ReadResource(params) => params.serialize(serializer),
             Self::GetPrompt(params) => params.serialize(serializer),
             Self::Complete(params) => params.serialize(serializer),
+            Self::Listen(params) => params.serialize(serializer),
+            Self::Subscribe(params) | Self::Unsubscribe(params) => params.serialize(serializer),
             Self::Raw(raw) => raw.params.serialize(serializer),
         }
     }

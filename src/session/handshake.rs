@@ -18,6 +18,7 @@ use crate::protocol::{
 };
 use crate::session::renewal::Renewal;
 use crate::session::router::{Interest, Router, Sending, Sent};
+use crate::session::watched::Watched;
 use crate::session::{
     CancelToken, Opening, Pin, Session, Speaking, Terms, no_common_version, unclear_reply,
 };
@@ -75,6 +76,7 @@ impl Session {
                     speaking: Mutex::new(speaking),
                     log_level: Mutex::default(),
                     renewal: Renewal::default(),
+                    watched: Watched::default(),
                     opening,
                 }))
             }
@@ -225,6 +227,7 @@ impl<'o> Attempt<'o> {
             mirror: &[],
             interest: Interest { silent: true, asks_era, ..Interest::default() },
             standstill: None,
+            feed: None,
             waits: true,
             until: self.clocks.next().0,
             cancel: self.cancel,

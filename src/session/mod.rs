@@ -4,12 +4,15 @@
 
 mod cancel;
 mod dispatcher;
+mod feed;
 mod handshake;
 mod pending;
 mod questions;
 mod renewal;
 mod router;
 mod standstill;
+mod subscription;
+mod watched;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +36,8 @@ pub(crate) use pending::{Options, PendingRequest};
 pub(crate) use questions::{Answers, Refusal};
 use renewal::Renewal;
 use router::Router;
+pub(crate) use subscription::{Ending, Heard, Subscription, Wanted};
+use watched::Watched;
 
 /// Which revisions may be spoken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -126,6 +131,7 @@ pub(crate) struct Session {
     speaking: Mutex<Option<Speaking>>,
     log_level: Mutex<Option<LoggingLevel>>,
     renewal: Renewal,
+    watched: Watched,
 }
 
 impl Session {

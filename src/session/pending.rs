@@ -138,6 +138,7 @@ impl<'a> PendingRequest<'a> {
             mirror: &options.mirror,
             interest,
             standstill: self.standstill.as_ref().map(|(standstill, _)| standstill),
+            feed: None,
             waits: self.waits,
             until: self.clocks.next().0,
             cancel: options.cancel.as_ref(),

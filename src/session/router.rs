@@ -19,8 +19,11 @@ use crate::protocol::skim::Skim;
 use crate::protocol::{ClientRequest, Era, ProgressToken, ProtocolVersion, RawJson};
 use crate::session::cancel::{CancelToken, Watch, cancelled};
 use crate::session::dispatcher::{Dispatcher, Listener};
+use crate::session::feed::{self, Feed};
 use crate::session::questions::{self, Answers, Questions, Refusal};
 use crate::session::standstill::{Running, Standstill};
+use crate::session::subscription::ended;
+use crate::threads::Threads;
 use crate::transport::{
     Abandoned, CloseReport, Delivery, Inbox, Notice, Outgoing, Slot, SlotSender, Transport,
 };
@@ -43,6 +46,8 @@ pub(crate) struct Router {
     dropped: AtomicUsize,
     dispatcher: Dispatcher,
     questions: Questions,
+    /// The session's own.
+    pub(super) threads: Threads,
     /// For threads that outlive a call into this.
     itself: OnceLock<Weak<Router>>,
     is_closing: AtomicBool,
@@ -76,6 +81,18 @@ struct Entry {
     sender: SlotSender,
     interest: Interest,
     standstill: Option<Arc<Standstill>>,
+    /// Of a subscription.
+    feed: Option<Arc<Feed>>,
+}
+
+impl Entry {
+    fn send(&self, delivery: Delivery) {
+        // What found no room did so before this.
+        if let Some(feed) = &self.feed {
+            feed.tell();
+        }
+        self.sender.send(delivery);
+    }
 }
 
 /// What a request wants besides its reply, and what it is owed when its caller leaves.
@@ -100,6 +117,8 @@ pub(crate) struct Sending<'a> {
     pub(crate) interest: Interest,
     /// Told of handlers that run because of it.
     pub(crate) standstill: Option<&'a Arc<Standstill>>,
+    /// What is to come meanwhile, if it subscribes.
+    pub(crate) feed: Option<&'a Arc<Feed>>,
     /// The caller waits for the reply right away.
     pub(crate) waits: bool,
     pub(crate) until: Deadline,
@@ -143,6 +162,7 @@ impl Router {
             next_id: AtomicU64::new(1),
             dispatcher: Dispatcher::new(listener, limits.notifications),
             questions: Questions::new(answers, limits.handlers),
+            threads: Threads::default(),
             itself: OnceLock::new(),
             limits,
             held: Arc::default(),
@@ -189,12 +209,22 @@ impl Router {
 
     /// Sends a request whose deliveries go to the slot. Ids are never used twice.
     pub(crate) fn send(self: &Arc<Self>, slot: &Slot, sending: Sending<'_>) -> Result<Sent> {
-        let Sending { request, speaking, meta, mirror, interest, standstill, waits, until, cancel } =
-            sending;
+        let Sending {
+            request,
+            speaking,
+            meta,
+            mirror,
+            interest,
+            standstill,
+            feed,
+            waits,
+            until,
+            cancel,
+        } = sending;
         if cancel.is_some_and(CancelToken::is_cancelled) {
             return Err(cancelled());
         }
-        let id = self.register(slot, interest, standstill.cloned())?;
+        let id = self.register(slot, interest, standstill.cloned(), feed)?;
         let (version, sender) = speaking.unzip();
         let json = meta::request(id, request, sender, meta).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, format!("the params cannot be written: {error}"))
@@ -234,7 +264,7 @@ impl Router {
             let transport = self.transport()?;
             // An exchange of its own ends with the answer. Where there is none, it may never come.
             let id = match transport.facts().answers_or_fails {
-                true => self.register(&Slot::for_replies(), Interest::default(), None)?,
+                true => self.register(&Slot::for_replies(), Interest::default(), None, None)?,
                 false => self.next_id.fetch_add(1, Ordering::Relaxed),
             };
             let (version, sender) = speaking.unzip();
@@ -262,10 +292,30 @@ impl Router {
         slot: &Slot,
         cancel: Option<&CancelToken>,
     ) -> Result<Sent> {
+        self.await_delivery(slot, None, cancel)
+    }
+
+    /// What a legacy server says unasked.
+    pub(crate) fn listen(
+        self: &Arc<Self>,
+        slot: &Slot,
+        feed: &Arc<Feed>,
+        cancel: Option<&CancelToken>,
+    ) -> Result<Sent> {
+        self.await_delivery(slot, Some(feed), cancel)
+    }
+
+    fn await_delivery(
+        self: &Arc<Self>,
+        slot: &Slot,
+        feed: Option<&Arc<Feed>>,
+        cancel: Option<&CancelToken>,
+    ) -> Result<Sent> {
         if cancel.is_some_and(CancelToken::is_cancelled) {
             return Err(cancelled());
         }
-        let id = self.register(slot, Interest { silent: true, ..Interest::default() }, None)?;
+        let id =
+            self.register(slot, Interest { silent: true, ..Interest::default() }, None, feed)?;
         Ok(Sent { id, watch: cancel.map(|token| token.watch(self, id)) })
     }
 
@@ -297,13 +347,15 @@ impl Router {
         slot: &Slot,
         interest: Interest,
         standstill: Option<Arc<Standstill>>,
+        feed: Option<&Arc<Feed>>,
     ) -> Result<u64> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut pending = self.lock();
         if let Some(error) = self.ended.get() {
             return Err(error.clone());
         }
-        pending.requests.insert(id, Entry { sender: slot.sender(), interest, standstill });
+        let entry = Entry { sender: slot.sender(), interest, standstill, feed: feed.cloned() };
+        pending.requests.insert(id, entry);
         Ok(id)
     }
 
@@ -316,10 +368,28 @@ impl Router {
 
     /// Ends a request from another thread.
     pub(crate) fn cancel(&self, id: u64) {
+        self.stop(id, cancelled());
+    }
+
+    /// Ends whatever is waited for, for this reason.
+    pub(crate) fn stop(&self, id: u64, why: Error) {
         let Some(entry) = self.lock().requests.remove(&id) else { return };
         let ran = self.leave(id, entry.interest, "cancelled");
-        entry.sender.send(Delivery::Failed(id, cancelled().ran(ran)));
+        entry.send(Delivery::Failed(id, why.ran(ran)));
         self.wake();
+    }
+
+    /// Nothing can be asked any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.get().is_some()
+    }
+
+    /// Tells every subscription that something may have been missed.
+    pub(crate) fn interrupt_subscriptions(&self) {
+        let pending = self.lock();
+        let feeds: Vec<_> = pending.requests.values().filter_map(|it| it.feed.clone()).collect();
+        drop(pending);
+        feeds.iter().for_each(|feed| feed.interrupt());
     }
 
     fn wake(&self) {
@@ -369,7 +439,7 @@ impl Router {
         log::debug!("{why}");
         for (id, entry) in requests {
             let sent = self.transport().is_ok_and(|t| t.abandon(id) != Abandoned::Unsent);
-            entry.sender.send(Delivery::Failed(id, why.clone().ran(sent)));
+            entry.send(Delivery::Failed(id, why.clone().ran(sent)));
         }
         self.wake();
     }
@@ -452,6 +522,7 @@ impl Router {
         };
         report.left_behind |= !self.dispatcher.close(until);
         report.left_behind |= !self.questions.close(until);
+        report.left_behind |= !self.threads.join(until);
         let report = self.report.get_or_init(|| report).clone();
         drop(reported);
         report
@@ -495,7 +566,7 @@ impl Router {
                     );
                     return None;
                 };
-                entry.sender.send(Delivery::Reply(id, message));
+                entry.send(Delivery::Reply(id, message));
                 return Some(id);
             }
             Kind::Request { id, method } => {
@@ -528,7 +599,7 @@ impl Router {
     /// Fails the request, and returns it if somebody waits for that.
     fn fail(&self, id: u64, why: Error) -> Option<u64> {
         let entry = self.lock().requests.remove(&id)?;
-        entry.sender.send(Delivery::Failed(id, why.server(&self.server)));
+        entry.send(Delivery::Failed(id, why.server(&self.server)));
         Some(id)
     }
 
@@ -607,7 +678,17 @@ impl Router {
             },
             "notifications/message" => self.log_target(via),
             "notifications/cancelled" => return self.cancelled_by_server(&message),
-            _ => None,
+            _ => match self.feeds_for(method, &message, via) {
+                Some(feeds) if feeds.is_empty() => None,
+                Some(feeds) => return self.feed(&feeds, method, &message),
+                None => {
+                    return log::debug!(
+                        "{}: dropped {} of no subscription",
+                        self.server,
+                        said(method)
+                    );
+                }
+            },
         };
         if target.is_none() && !self.dispatcher.has_listener() {
             return log::debug!("{}: nobody listens for {}", self.server, said(method));
@@ -627,7 +708,43 @@ impl Router {
         }
     }
 
-    /// The server does not want an answer any more (CANCEL-10).
+    /// The subscriptions that a notification belongs to, or `None` if it names one that there is not.
+    /// A modern server names it (SUB-8); what a legacy one says is for all who want to know.
+    fn feeds_for(
+        &self,
+        method: &str,
+        message: &Message,
+        via: Option<u64>,
+    ) -> Option<Vec<Arc<Feed>>> {
+        let named = feed::named(message);
+        let uri = feed::resource(message);
+        let pending = self.lock();
+        if !matches!(pending.era, Known::Modern) {
+            let feeds = pending.requests.values().filter_map(|entry| entry.feed.as_ref());
+            return Some(feeds.filter(|it| it.wants(method, uri.as_deref())).cloned().collect());
+        }
+        let id = match (named, via) {
+            (Some(id), None) => id?,
+            // SUB-9
+            (Some(id), Some(via)) => id.filter(|id| *id == via)?,
+            (None, Some(via)) => via,
+            (None, None) => return Some(Vec::new()),
+        };
+        let entry = pending.requests.get(&id);
+        match named {
+            Some(_) => Some(entry?.feed.iter().cloned().collect()),
+            None => Some(entry.and_then(|entry| entry.feed.clone()).into_iter().collect()),
+        }
+    }
+
+    fn feed(&self, feeds: &[Arc<Feed>], method: &str, message: &Message) {
+        for feed in feeds {
+            let notice = Notice::hold(message.clone(), &self.held, self.limits.message);
+            feed.take(method, notice);
+        }
+    }
+
+    /// The server does not want an answer any more (CANCEL-10), or ends a subscription (SUB-13).
     fn cancelled_by_server(&self, message: &Message) {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -636,8 +753,19 @@ impl Router {
         }
         if let Ok(Params { request_id }) = message.parse() {
             log::debug!("{}: the server cancelled a request", self.server);
-            self.questions.cancel(request_id.get());
+            match self.subscription(request_id.get()) {
+                Some(id) => _ = self.fail(id, ended()),
+                None => self.questions.cancel(request_id.get()),
+            }
         }
+    }
+
+    /// The subscription with that id: only a modern server knows what ids they have.
+    fn subscription(&self, id: &str) -> Option<u64> {
+        let id = id.parse().ok()?;
+        let pending = self.lock();
+        let is_one = pending.requests.get(&id)?.feed.is_some();
+        (is_one && matches!(pending.era, Known::Modern)).then_some(id)
     }
 
     /// A progress token is the id of the request it was sent with.
@@ -660,8 +788,10 @@ impl Router {
         let pending = self.lock();
         let entry = match via {
             Some(via) => pending.requests.get(&via)?,
-            None if pending.requests.len() == 1 => pending.requests.values().next()?,
-            None => return None,
+            None => {
+                let mut calls = pending.requests.values().filter(|entry| entry.feed.is_none());
+                calls.next().filter(|_| calls.next().is_none())?
+            }
         };
         entry.interest.log.then(|| entry.sender.clone())
     }
@@ -734,10 +864,14 @@ impl Inbox for Router {
         }
     }
 
+    fn interrupted(&self) {
+        self.interrupt_subscriptions();
+    }
+
     fn ready(&self, id: u64) {
         let entry = self.lock().requests.remove(&id);
         if let Some(entry) = entry {
-            entry.sender.send(Delivery::Ready(id));
+            entry.send(Delivery::Ready(id));
         }
     }
 

@@ -37,6 +37,8 @@ mod http_peer;
 #[cfg(feature = "http")]
 mod http_sse;
 #[cfg(feature = "http")]
+mod http_subscriptions;
+#[cfg(feature = "http")]
 mod http_tasks;
 mod input_rounds;
 #[cfg(unix)]
@@ -50,6 +52,7 @@ mod rpc;
 mod snapshot;
 mod spec;
 mod stdio;
+mod subscriptions;
 mod tasks;
 #[cfg(feature = "tls")]
 mod tls;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every MUST and MUST NOT of the sections that this version of umcp implements; of the probe, the
-/// remembered era, stdio and logging also what is recommended or allowed.
+/// remembered era, stdio, subscriptions and logging also what is recommended or allowed.
 #[rustfmt::skip]
 const REQUIRED: &[&str] = &[
     // Eras and versions
@@ -50,6 +50,10 @@ const REQUIRED: &[&str] = &[
     // Cancellation and progress
     "CANCEL-2", "CANCEL-4", "CANCEL-5", "CANCEL-6", "CANCEL-7", "CANCEL-10", "CANCEL-13", "PROG-1",
     "PROG-5",
+    // Subscriptions
+    "SUB-1", "SUB-2", "SUB-3", "SUB-4", "SUB-5", "SUB-6", "SUB-7", "SUB-8", "SUB-9", "SUB-10",
+    "SUB-11", "SUB-12", "SUB-13", "SUB-14", "SUB-15", "SUB-16", "SUB-17", "SUB-18", "SUB-19",
+    "SUB-20", "SUB-21",
     // Logging
     "LOG-1", "LOG-4", "LOG-6", "LOG-7", "LOG-8",
     // Tasks and extensions

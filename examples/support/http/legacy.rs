@@ -51,6 +51,7 @@ impl Sessions {
             (Some(call), _) => {
                 let mut answer = None;
                 session.server.run(&call, &mut |reply| answer = Some(reply));
+                tell_updates(&session, call);
                 match answer {
                     Some(reply) => connection.writer.json(200, &reply),
                     None => connection.writer.reply(204, &[], ""), // cancelled meanwhile
@@ -149,8 +150,13 @@ impl Sessions {
         connection.writer.reply(202, &[], "")?;
         let send = &mut |reply| session.send(STANDALONE, &reply);
         match session.server.accept(message, send) {
-            Some(call) if call.takes_time() => run_apart(&session, call, STANDALONE),
-            Some(call) => session.server.run(&call, send),
+            Some(call) if matches!(call.method.as_str(), "tools/call" | "tasks/result") => {
+                run_apart(&session, call, STANDALONE)
+            }
+            Some(call) => {
+                session.server.run(&call, send);
+                tell_updates(&session, call);
+            }
             None => {}
         }
         Ok(())
@@ -199,6 +205,17 @@ fn run_apart(session: &Arc<Session>, call: server::Request, stream: u64) {
             session.end_stream(stream);
         }
     });
+}
+
+/// What a client is subscribed to is told on its session's own stream.
+fn tell_updates(session: &Arc<Session>, call: server::Request) {
+    if call.method == "resources/subscribe" {
+        let session = session.clone();
+        let tell = move || {
+            session.server.tell_updates(&call, &mut |message| session.send(STANDALONE, &message));
+        };
+        thread::spawn(tell);
+    }
 }
 
 fn follow(
