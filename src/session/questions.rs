@@ -193,15 +193,11 @@ impl Questions {
         self.threads.is_this_one()
     }
 
-    /// Nothing more is answered.
-    pub(crate) fn stop(&self) {
+    /// Nothing more is answered. Waits for handlers, but for one that this runs on. Returns whether
+    /// all have ended.
+    pub(crate) fn close(&self, until: Deadline) -> bool {
         self.lock().is_closed = true;
         self.cancel_all();
-    }
-
-    /// Waits for handlers, but for one that this runs on. Returns whether all have ended.
-    pub(crate) fn close(&self, until: Deadline) -> bool {
-        self.stop();
         self.threads.join(until)
     }
 }

@@ -515,7 +515,6 @@ impl Router {
         // Others wait for the report, whatever becomes of this thread.
         let reported = Reported(&self.report);
         self.end(Error::closed().server(&self.server));
-        self.questions.stop();
         let mut report = match self.transport() {
             Ok(transport) => transport.close(until),
             Err(_) => CloseReport::default(),

@@ -642,7 +642,12 @@ fn a_server_that_turns_out_to_be_modern_gets_no_answer() {
                 send.send(message).unwrap();
             }
         });
-        let builder = Client::builder().on_elicitation(|_, _| unreachable!());
+        let handled = Arc::new(AtomicUsize::new(0));
+        let counts = handled.clone();
+        let builder = Client::builder().on_elicitation(move |_, _| {
+            counts.fetch_add(1, Ordering::Relaxed);
+            named("Ada")
+        });
         let patience = Timeouts::default().patience(Duration::from_millis(1));
         let client = builder.open(server.timeouts(patience)).unwrap();
         assert_eq!(client.protocol_version().era(), Era::Modern);
@@ -650,6 +655,7 @@ fn a_server_that_turns_out_to_be_modern_gets_no_answer() {
         client.close();
         let sent: Vec<_> = sent.try_iter().map(|it| it.method().to_owned()).collect();
         assert_eq!(sent, ["tools/call"]);
+        assert_eq!(handled.load(Ordering::Relaxed), 0);
     });
 }
 
