@@ -576,10 +576,13 @@ fn check_legacy(session: &Session, method: &str, meta: &Value) -> Answer<()> {
 impl Request {
     /// Whether other messages should not wait for it.
     pub fn takes_time(&self) -> bool {
-        matches!(
-            self.method.as_str(),
-            "tools/call" | "tasks/result" | "subscriptions/listen" | "resources/subscribe"
-        )
+        self.is_call()
+            || matches!(self.method.as_str(), "subscriptions/listen" | "resources/subscribe")
+    }
+
+    /// Whether it runs a tool, which may take any time.
+    pub fn is_call(&self) -> bool {
+        matches!(self.method.as_str(), "tools/call" | "tasks/result")
     }
 
     fn modern(&self) -> bool {

@@ -42,7 +42,7 @@ impl Sessions {
         let mut refusal = None;
         let call = session.server.accept(message, &mut |reply| refusal = Some(reply));
         match (call, refusal) {
-            (Some(call), _) if call.takes_time() => {
+            (Some(call), _) if call.is_call() => {
                 let follower = session.begin_stream();
                 session.prime(follower.stream);
                 run_apart(&session, call, follower.stream);
@@ -150,9 +150,7 @@ impl Sessions {
         connection.writer.reply(202, &[], "")?;
         let send = &mut |reply| session.send(STANDALONE, &reply);
         match session.server.accept(message, send) {
-            Some(call) if matches!(call.method.as_str(), "tools/call" | "tasks/result") => {
-                run_apart(&session, call, STANDALONE)
-            }
+            Some(call) if call.is_call() => run_apart(&session, call, STANDALONE),
             Some(call) => {
                 session.server.run(&call, send);
                 tell_updates(&session, call);
