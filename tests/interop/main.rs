@@ -16,6 +16,7 @@
 mod command;
 mod everything;
 mod filesystem;
+mod handlers;
 mod http;
 mod node;
 mod old_python;

@@ -123,7 +123,8 @@ fn connect(
     builder: ClientBuilder,
     server: Server,
 ) -> Result<Client, Failure> {
-    let builder = ask::the_user(eras::remembered(builder));
+    // A call that becomes a task is followed to its end.
+    let builder = ask::the_user(eras::remembered(builder)).tasks();
     interrupt.open(builder, server)?.map_err(|error| match cli.wants_legacy() {
         true => Failure::no_legacy_server(error),
         false => error.into(),
