@@ -2,6 +2,7 @@
 
 mod builder;
 mod era_memory;
+mod events;
 mod form;
 mod handlers;
 #[cfg(feature = "http")]
@@ -37,6 +38,7 @@ use crate::transport::CloseReport;
 
 pub use builder::ClientBuilder;
 pub use era_memory::{EraFile, EraMemory};
+pub use events::Events;
 use handlers::Handlers;
 pub use handlers::SamplingRefusal;
 pub use list::{Items, List, Listed, Page, Pages};

@@ -369,6 +369,12 @@ impl<T: Reply> Pending<'_, T> {
     }
 
     pub(super) fn wait_until(&mut self, until: Option<Deadline>) -> Option<Result<(T, usize)>> {
+        let end = self.wait_for_result(until)?;
+        self.request.conclude(end.as_ref().map(|(_, reply)| reply));
+        Some(end.map(|(result, reply)| (result, reply.len())))
+    }
+
+    fn wait_for_result(&mut self, until: Option<Deadline>) -> Option<Result<(T, Message)>> {
         loop {
             let reply = match self.refresh.wait(&self.client, &mut self.request, until)? {
                 Ok(reply) => reply,
@@ -378,7 +384,7 @@ impl<T: Reply> Pending<'_, T> {
                 }
             };
             match self.finish(&reply) {
-                Ok(Some(result)) => return Some(Ok((result, reply.len()))),
+                Ok(Some(result)) => return Some(Ok((result, reply))),
                 Ok(None) => {
                     if let Err(error) = self.rounds.answer(&self.client, &mut self.request, &reply)
                     {

@@ -118,11 +118,10 @@ enum Verdict {
 
 impl<'o> Attempt<'o> {
     fn start(connect: &Connect, opening: &'o Opening, clocks: Clocks) -> Result<Self> {
-        let listener = opening.listener.clone();
         let router = Router::new(
             opening.server.clone(),
             opening.limits.clone(),
-            listener,
+            &opening.listeners,
             opening.answers.clone(),
         );
         let router = Arc::new(router);

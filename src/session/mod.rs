@@ -4,7 +4,9 @@
 
 mod cancel;
 mod dispatcher;
+mod event;
 mod handshake;
+mod listeners;
 mod pending;
 mod questions;
 mod renewal;
@@ -25,8 +27,10 @@ use crate::protocol::{
 use crate::transport::CloseReport;
 
 pub use cancel::CancelToken;
-pub(crate) use dispatcher::Listener;
+pub use event::{Event, EventKind};
 pub(crate) use handshake::HEADER_MISMATCH;
+pub use listeners::ListenerGuard;
+pub(crate) use listeners::{Listeners, OnEvent, Wanted};
 pub(crate) use pending::{Options, PendingRequest};
 pub(crate) use questions::{Answers, Refusal};
 use renewal::Renewal;
@@ -74,7 +78,7 @@ pub(crate) struct Opening {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) cancel: Option<CancelToken>,
-    pub(crate) listener: Option<Arc<Listener>>,
+    pub(crate) listeners: Vec<(Wanted, Arc<OnEvent>)>,
     pub(crate) answers: Option<Arc<Answers>>,
 }
 
@@ -179,6 +183,10 @@ impl Session {
         if let Ok(speaking) = Speaking::new(version, &self.opening) {
             *self.speaking.lock().unwrap_or_else(PoisonError::into_inner) = Some(speaking);
         }
+    }
+
+    pub(crate) fn listeners(&self) -> &Arc<Listeners> {
+        self.router.listeners()
     }
 
     /// There is a client now, for listeners and handlers to call.

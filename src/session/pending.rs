@@ -12,7 +12,8 @@ use crate::protocol::{
     ClientRequest, InputResponses, LogMessageParams, ProgressParams, ProtocolVersion,
 };
 use crate::session::cancel::CancelToken;
-use crate::session::router::{Interest, Sending, Sent};
+use crate::session::listeners::Call;
+use crate::session::router::{Interest, Sending, Sent, TIMED_OUT};
 use crate::session::{Session, unclear_reply};
 use crate::transport::{Delivery, Notice, Slot};
 
@@ -58,6 +59,8 @@ pub(crate) struct PendingRequest<'a> {
     clocks: Clocks,
     slot: Slot,
     sent: Option<Sent>,
+    /// Whoever wants to hear of the end of the whole call.
+    call: Option<Call>,
     sent_at: Instant,
     progress: f64,
     /// Versions the request was sent again with, after the server refused another.
@@ -86,6 +89,7 @@ impl<'a> PendingRequest<'a> {
         let mut pending = Self {
             session: session.clone(),
             clocks: Clocks::start(options.timeout, options.max_total),
+            call: session.listeners().begin(&request),
             request,
             slot: match options.listens() {
                 true => Slot::new(),
@@ -103,8 +107,19 @@ impl<'a> PendingRequest<'a> {
             is_repeated: false,
             is_overdue: false,
         };
-        pending.send().map_err(|error| pending.explain(error))?;
+        if let Err(error) = pending.send() {
+            let error = pending.explain(error);
+            pending.conclude(Err(&error));
+            return Err(error);
+        }
         Ok(pending)
+    }
+
+    /// The call is over, with this reply or without any.
+    pub(crate) fn conclude(&mut self, outcome: std::result::Result<&Message, &Error>) {
+        if let Some(call) = self.call.take() {
+            call.end(outcome);
+        }
     }
 
     fn send(&mut self) -> Result<()> {
@@ -310,7 +325,7 @@ impl<'a> PendingRequest<'a> {
     fn time_out(&mut self) -> Option<Error> {
         const MOMENT: Duration = Duration::from_secs(1);
         let (_, clock, set_to) = self.clocks.next();
-        let ran = match self.session.router.withdraw(self.id(), "timed out") {
+        let ran = match self.session.router.withdraw(self.id(), TIMED_OUT) {
             Some(ran) => ran,
             None if self.is_overdue => true,
             None => {

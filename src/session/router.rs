@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use serde::Deserialize;
@@ -18,7 +18,8 @@ use crate::protocol::meta::{self, RequestMeta, SenderMeta};
 use crate::protocol::skim::Skim;
 use crate::protocol::{ClientRequest, Era, ProgressToken, ProtocolVersion, RawJson};
 use crate::session::cancel::{CancelToken, Watch, cancelled};
-use crate::session::dispatcher::{Dispatcher, Listener};
+use crate::session::event::{Body, EventKind};
+use crate::session::listeners::{Listeners, OnEvent, Wanted};
 use crate::session::questions::{self, Answers, Questions, Refusal};
 use crate::transport::{
     Abandoned, CloseReport, Delivery, Inbox, Notice, Outgoing, Slot, SlotSender, Transport,
@@ -36,11 +37,11 @@ pub(crate) struct Router {
     gone: Receiver<()>,
     next_id: AtomicU64,
     limits: Limits,
-    /// Bytes of notifications that wait for a listener.
+    /// Bytes of messages that wait for a call or a handler.
     held: Arc<AtomicUsize>,
     /// Notifications that found no room.
     dropped: AtomicUsize,
-    dispatcher: Dispatcher,
+    listeners: Arc<Listeners>,
     questions: Questions,
     /// For threads that outlive a call into this.
     itself: OnceLock<Weak<Router>>,
@@ -74,6 +75,14 @@ impl Default for Known {
 struct Entry {
     sender: SlotSender,
     interest: Interest,
+    /// For those who listen to what becomes of it.
+    told: Option<Box<Told>>,
+}
+
+/// What was told of a request when it was sent.
+struct Told {
+    method: String,
+    at: Instant,
 }
 
 /// What a request wants besides its reply, and what it is owed when its caller leaves.
@@ -109,6 +118,9 @@ pub(crate) struct Sent {
     watch: Option<Watch>,
 }
 
+/// Why a request is withdrawn whose clock has run out.
+pub(crate) const TIMED_OUT: &str = "timed out";
+
 /// A pipe that broke says little: the end of the connection, which follows, says why.
 fn why_not_sent(slot: &Slot, error: Error, until: Deadline) -> Error {
     const FOLLOWS_WITHIN: Duration = Duration::from_secs(1);
@@ -125,11 +137,12 @@ impl Router {
     pub(crate) fn new(
         server: Arc<str>,
         limits: Limits,
-        listener: Option<Arc<Listener>>,
+        functions: &[(Wanted, Arc<OnEvent>)],
         answers: Option<Arc<Answers>>,
     ) -> Self {
         let (alive, gone) = crossbeam_channel::bounded(0);
         Self {
+            listeners: Arc::new(Listeners::new(server.clone(), &limits, functions)),
             server,
             transport: OnceLock::new(),
             pending: Mutex::default(),
@@ -137,7 +150,6 @@ impl Router {
             alive: Mutex::new(Some(alive)),
             gone,
             next_id: AtomicU64::new(1),
-            dispatcher: Dispatcher::new(listener, limits.notifications),
             questions: Questions::new(answers, limits.handlers),
             itself: OnceLock::new(),
             limits,
@@ -155,6 +167,10 @@ impl Router {
 
     pub(crate) fn server(&self) -> &Arc<str> {
         &self.server
+    }
+
+    pub(crate) fn listeners(&self) -> &Arc<Listeners> {
+        &self.listeners
     }
 
     pub(crate) fn transport(&self) -> Result<&Arc<dyn Transport>> {
@@ -195,6 +211,9 @@ impl Router {
             log::debug!("{}: -> {} {id} ({} bytes)", self.server, request.method(), json.len());
             log::trace!("{}: -> {}", self.server, String::from_utf8_lossy(&json));
             let (method, name) = (request.method(), request.name());
+            if self.listeners.want_any(Wanted::REQUESTS) {
+                self.tell_sent(id, method, json.len());
+            }
             self.transport()?.post(Outgoing {
                 json,
                 id: Some(id),
@@ -208,7 +227,7 @@ impl Router {
         });
         if let Err(error) = posted {
             let error = why_not_sent(slot, error, until);
-            self.withdraw(id, "not sent");
+            self.forget(id, &error);
             return Err(error.ran(false));
         }
         Ok(Sent { id, watch: cancel.map(|token| token.watch(self, id)) })
@@ -256,22 +275,78 @@ impl Router {
         if let Some(error) = self.ended.get() {
             return Err(error.clone());
         }
-        pending.requests.insert(id, Entry { sender: slot.sender(), interest });
+        pending.requests.insert(id, Entry { sender: slot.sender(), interest, told: None });
         Ok(id)
+    }
+
+    /// Told while `pending` is locked, as everything that becomes of a request: so it is in order.
+    fn tell_sent(&self, id: u64, method: &str, bytes: usize) {
+        let mut pending = self.lock();
+        let Some(entry) = pending.requests.get_mut(&id) else { return };
+        entry.told = Some(Box::new(Told { method: method.to_owned(), at: Instant::now() }));
+        if self.listeners.want(EventKind::RequestSent) {
+            let body = self.listeners.body(EventKind::RequestSent, method);
+            self.listeners.tell(Body { id: Some(id.to_string()), bytes: Some(bytes), ..body });
+        }
+    }
+
+    /// What became of a request that is no longer pending. `pending` is locked.
+    fn tell_end(&self, id: u64, entry: &Entry, outcome: std::result::Result<&Message, &Error>) {
+        let Some(told) = &entry.told else { return };
+        let (kind, bytes, error) = match outcome {
+            Ok(reply) => {
+                let is_error =
+                    matches!(reply.kind(), Kind::Response { outcome: Outcome::Error, .. });
+                let error = is_error.then(|| Error::from_rpc(reply.rpc_error()));
+                (EventKind::ReplyReceived, Some(reply.len()), error)
+            }
+            Err(error) => (EventKind::Error, None, Some(error.clone())),
+        };
+        if self.listeners.want(kind) {
+            let error = error.map(|error| error.server(&self.server).about(&told.method, ""));
+            let (id, duration) = (Some(id.to_string()), Some(told.at.elapsed()));
+            let body = self.listeners.body(kind, &told.method);
+            self.listeners.tell(Body { id, bytes, duration, error, ..body });
+        }
+    }
+
+    /// Takes a request off, with what its listeners are told of the end.
+    fn take(&self, id: u64, outcome: std::result::Result<&Message, &Error>) -> Option<Entry> {
+        let mut pending = self.lock();
+        let entry = pending.requests.remove(&id)?;
+        self.tell_end(id, &entry, outcome);
+        Some(entry)
+    }
+
+    fn forget(&self, id: u64, why: &Error) {
+        if let Some(entry) = self.take(id, Err(why)) {
+            self.leave(id, entry.interest, "not sent");
+        }
     }
 
     /// The caller has left: forgets the request and tells the server. Returns whether the server
     /// may have begun it, or `None` if there is nothing to forget any more.
     pub(crate) fn withdraw(&self, id: u64, reason: &str) -> Option<bool> {
-        let entry = self.lock().requests.remove(&id)?;
+        let mut pending = self.lock();
+        let entry = pending.requests.remove(&id)?;
+        if entry.told.is_some() {
+            let kind = match reason {
+                TIMED_OUT => ErrorKind::Timeout,
+                _ => ErrorKind::Cancelled,
+            };
+            let error = Error::new(kind, reason);
+            self.tell_end(id, &entry, Err(&error));
+        }
+        drop(pending);
         Some(self.leave(id, entry.interest, reason))
     }
 
     /// Ends a request from another thread.
     pub(crate) fn cancel(&self, id: u64) {
-        let Some(entry) = self.lock().requests.remove(&id) else { return };
+        let error = cancelled();
+        let Some(entry) = self.take(id, Err(&error)) else { return };
         let ran = self.leave(id, entry.interest, "cancelled");
-        entry.sender.send(Delivery::Failed(id, cancelled().ran(ran)));
+        entry.sender.send(Delivery::Failed(id, error.ran(ran)));
         self.wake();
     }
 
@@ -316,8 +391,10 @@ impl Router {
             _ => why.stray(pending.stray_line.clone()),
         };
         let _ = self.ended.set(why.clone());
-        self.alive.lock().unwrap_or_else(PoisonError::into_inner).take();
         let requests = std::mem::take(&mut pending.requests);
+        requests.iter().for_each(|(id, entry)| self.tell_end(*id, entry, Err(&why)));
+        self.listeners.end(&why);
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(pending);
         log::debug!("{why}");
         for (id, entry) in requests {
@@ -327,11 +404,11 @@ impl Router {
         self.wake();
     }
 
-    /// Waits until the connection has ended, and the listener has heard all that came before.
+    /// Waits until the connection has ended, and listeners have heard all that came before.
     pub(crate) fn wait_for_end(&self, until: Deadline) -> Option<Error> {
         let _ = self.gone.recv_deadline(until.instant());
         let why = self.ended.get()?;
-        self.dispatcher.finish(until).then(|| why.clone())
+        self.listeners.finish(until).then(|| why.clone())
     }
 
     /// Adds what is known of a server that does not answer in time.
@@ -345,7 +422,7 @@ impl Router {
 
     /// There is a client now, for listeners and handlers to call.
     pub(crate) fn release(&self) {
-        self.dispatcher.release();
+        self.listeners.release();
         for (id, refusal) in self.questions.release(&self.itself()) {
             self.respond(&id, &Err(refusal));
         }
@@ -371,7 +448,12 @@ impl Router {
         if let Err(refusal) = answer {
             log::debug!("{}: refused a request: {}", self.server, said(&refusal.text));
         }
-        self.post_aside(questions::response(id, answer), "(response)");
+        let json = questions::response(id, answer);
+        if self.listeners.want(EventKind::ReplySent) {
+            let body = self.listeners.body(EventKind::ReplySent, "");
+            self.listeners.tell(Body { id: Some(said(id)), bytes: Some(json.len()), ..body });
+        }
+        self.post_aside(json, "(response)");
     }
 
     /// Ends the connection and waits for its threads. Idempotent: the first report stands.
@@ -379,7 +461,7 @@ impl Router {
         if self.is_closing.swap(true, Ordering::AcqRel) {
             // Who closes waits for the listener; the listener must not wait for them.
             return match self.report.get() {
-                None if self.dispatcher.is_this_thread() => CloseReport::default(),
+                None if self.listeners.is_this_thread() => CloseReport::default(),
                 _ => self.report.wait().clone(),
             };
         }
@@ -390,7 +472,7 @@ impl Router {
             Ok(transport) => transport.close(until),
             Err(_) => CloseReport::default(),
         };
-        report.left_behind |= !self.dispatcher.close(until);
+        report.left_behind |= !self.listeners.close(until);
         report.left_behind |= !self.questions.close(until);
         let report = self.report.get_or_init(|| report).clone();
         drop(reported);
@@ -412,6 +494,7 @@ impl Router {
                         let error = message.rpc_error();
                         let (code, text) = (error.code, said(&error.message));
                         log::warn!("{}: an error about no request: {code} {text}", self.server);
+                        self.listeners.trouble("the server sent an error about no request");
                         return None;
                     }
                     _ => {
@@ -421,6 +504,9 @@ impl Router {
                 };
                 let mut pending = self.lock();
                 let entry = pending.requests.remove(&id);
+                if let Some(entry) = &entry {
+                    self.tell_end(id, entry, Ok(&message));
+                }
                 let asks_era = entry.as_ref().is_some_and(|entry| entry.interest.asks_era);
                 if asks_era && *outcome == Outcome::Result {
                     pending.era = Known::default();
@@ -445,6 +531,11 @@ impl Router {
                     return None;
                 }
                 let (id, method) = (id.clone(), method.clone());
+                if self.listeners.want(EventKind::RequestReceived) {
+                    let body = self.listeners.body(EventKind::RequestReceived, &said(&method));
+                    let (id, bytes) = (Some(said(&id)), Some(message.len()));
+                    self.listeners.tell(Body { id, bytes, ..body });
+                }
                 self.answer(id, &method, Some(message));
             }
             Kind::Notification { method } => {
@@ -465,8 +556,9 @@ impl Router {
 
     /// Fails the request, and returns it if somebody waits for that.
     fn fail(&self, id: u64, why: Error) -> Option<u64> {
-        let entry = self.lock().requests.remove(&id)?;
-        entry.sender.send(Delivery::Failed(id, why.server(&self.server)));
+        let why = why.server(&self.server);
+        let entry = self.take(id, Err(&why))?;
+        entry.sender.send(Delivery::Failed(id, why));
         Some(id)
     }
 
@@ -479,6 +571,7 @@ impl Router {
         };
         let Some(id) = answers else {
             log::warn!("{}: dropped a message that is nested too deep", self.server);
+            self.listeners.trouble("a message that is nested too deep was dropped");
             return None;
         };
         let text = format!("the server's reply is nested deeper than {most} levels");
@@ -528,15 +621,17 @@ impl Router {
             "notifications/cancelled" => return self.cancelled_by_server(&message),
             _ => None,
         };
-        if target.is_none() && !self.dispatcher.has_listener() {
-            return log::debug!("{}: nobody listens for {}", self.server, said(method));
+        let mut taken = true;
+        if method != "notifications/progress" {
+            taken = self.tell_notification(method, &message, target.is_none());
         }
-        let notice = Notice::hold(message, &self.held, self.limits.message);
-        let taken = notice.is_some_and(|notice| match target {
-            Some(sender) if sender.len() >= self.limits.notifications.max(1) => false,
-            Some(sender) => sender.send(Delivery::Notice(notice)),
-            None => self.dispatcher.dispatch(notice),
-        });
+        if let Some(sender) = target {
+            let has_room = sender.len() < self.limits.notifications.max(1);
+            let notice = Notice::hold(message, &self.held, self.limits.message);
+            taken &= notice
+                .filter(|_| has_room)
+                .is_some_and(|notice| sender.send(Delivery::Notice(notice)));
+        }
         if !taken {
             let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
             // A flood of them is not to become a flood of lines.
@@ -544,6 +639,27 @@ impl Router {
                 log::warn!("{}: dropped {dropped} notifications: too many wait", self.server);
             }
         }
+    }
+
+    /// Returns whether all who listen had room for it.
+    fn tell_notification(&self, method: &str, message: &Message, is_aside: bool) -> bool {
+        #[derive(Deserialize)]
+        struct Updated {
+            uri: String,
+        }
+        let kind = EventKind::of(method);
+        let is_heard =
+            self.listeners.want(kind) || is_aside && self.listeners.want_any(Wanted::ASIDES);
+        if !is_heard {
+            log::debug!("{}: nobody listens for {}", self.server, said(method));
+            return true;
+        }
+        let Ok(params) = message.parse::<RawJson>() else { return true };
+        let mut body = self.listeners.body(kind, method);
+        if kind == EventKind::ResourceUpdated {
+            body.name = params.parse().ok().map(|Updated { uri }| uri);
+        }
+        self.listeners.tell(Body { params: Some(params), is_aside, ..body })
     }
 
     /// The server does not want an answer any more (CANCEL-10).
@@ -617,6 +733,7 @@ impl Inbox for Router {
                 Ok(message) => return self.route(message, via),
                 Err((why, text)) => {
                     log::warn!("{}: skipped a line of {size} bytes: {why}", self.server);
+                    self.listeners.trouble("the server wrote a line that is no message");
                     let start = text.get(..MOST_SHOWN).unwrap_or(&text);
                     let line = said(&String::from_utf8_lossy(start)).into();
                     self.lock().stray_line = Some(line);
@@ -649,7 +766,10 @@ impl Inbox for Router {
                 let error = Error::new(ErrorKind::Limit, text).ran(true);
                 self.ended(Some(id), error.hint("Raise `Limits::message`, or ask for less"));
             }
-            None => log::warn!("{}: dropped a message of {bytes} bytes", self.server),
+            None => {
+                log::warn!("{}: dropped a message of {bytes} bytes", self.server);
+                self.listeners.trouble("a message that is too large was dropped");
+            }
         }
     }
 
