@@ -16,7 +16,7 @@ use crate::protocol::{
     Implementation, InputRequest, RawJson, Root,
 };
 use crate::session::{
-    Answers, CancelToken, Event, EventKind, OnEvent, Opening, Pin, Refusal, Session, Wanted,
+    Answers, CancelToken, Event, EventKind, OnEvent, Opening, Pin, Refusal, Session, Trace, Wanted,
 };
 
 type OnNotification = dyn Fn(&Notification, &Context<'_>) + Send + Sync;
@@ -40,6 +40,7 @@ pub struct ClientBuilder {
     era_memory: Option<Box<dyn EraMemory>>,
     on_notification: Option<Arc<OnNotification>>,
     listeners: Vec<(Wanted, Arc<OnEvent>)>,
+    trace: Option<Arc<Trace>>,
     handlers: Handlers,
 }
 
@@ -51,6 +52,7 @@ impl ClientBuilder {
             era_memory: None,
             on_notification: None,
             listeners: Vec::new(),
+            trace: None,
             handlers: Handlers::default(),
         }
     }
@@ -130,6 +132,31 @@ impl ClientBuilder {
     /// [`Client::set_log_level`].
     pub fn forward_log(self) -> Self {
         self.on(EventKind::LogMessage, forward)
+    }
+
+    /// Sets where requests get their trace context from: `traceparent`, `tracestate` and `baggage`, as
+    /// W3C Trace Context and W3C Baggage have them.
+    ///
+    /// The function is asked for each attempt to send a request, on the thread that sends it, so that
+    /// each can have a span of its own; the requests that open a connection have none. What is
+    /// malformed or has another key is left out, and so is what a request has been given by
+    /// [`meta`](crate::Request::meta). The server reads all of it: of the baggage, give only what it is
+    /// to know.
+    ///
+    /// ```
+    /// # fn traceparent() -> String { String::new() }
+    /// let builder = umcp::Client::builder().trace_context(|| [("traceparent", traceparent())]);
+    /// ```
+    pub fn trace_context<K: Into<String>, V: Into<String>, I: IntoIterator<Item = (K, V)>>(
+        mut self,
+        current: impl Fn() -> I + Send + Sync + 'static,
+    ) -> Self {
+        let members = move || {
+            let members = current().into_iter();
+            members.map(|(key, value)| (key.into(), value.into())).collect()
+        };
+        self.trace = Some(Arc::new(members));
+        self
     }
 
     /// Sets what to do with notifications that belong to no call, as they came: log messages, changed
@@ -296,6 +323,7 @@ impl ClientBuilder {
             timeouts: server.timeouts.clone(),
             cancel: self.cancel,
             listeners,
+            trace: self.trace,
             answers: answers(&handlers, &client),
         };
         let opened = Session::open(&*connect, opening).map(|session| {

@@ -67,6 +67,9 @@ impl Pin {
     }
 }
 
+/// What is the trace context just now.
+pub(crate) type Trace = dyn Fn() -> Vec<(String, String)> + Send + Sync;
+
 /// What a connection is opened with.
 pub(crate) struct Opening {
     pub(crate) server: Arc<str>,
@@ -79,6 +82,7 @@ pub(crate) struct Opening {
     pub(crate) timeouts: Timeouts,
     pub(crate) cancel: Option<CancelToken>,
     pub(crate) listeners: Vec<(Wanted, Arc<OnEvent>)>,
+    pub(crate) trace: Option<Arc<Trace>>,
     pub(crate) answers: Option<Arc<Answers>>,
 }
 

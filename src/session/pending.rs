@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::deadline::{Clock, Clocks, Deadline};
 use crate::error::{Error, ErrorKind, Refusal, Result};
 use crate::protocol::envelope::{Kind, Message, Outcome};
-use crate::protocol::meta::RequestMeta;
+use crate::protocol::meta::{self, RequestMeta};
 use crate::protocol::{
     ClientRequest, InputResponses, LogMessageParams, ProgressParams, ProtocolVersion,
 };
@@ -128,6 +128,9 @@ impl<'a> PendingRequest<'a> {
         options.meta.progress = options.on_progress.is_some() || options.restart_on_progress;
         if options.meta.log_level.is_none() {
             options.meta.log_level = session.log_level();
+        }
+        if let Some(trace) = &session.opening.trace {
+            options.meta.trace = meta::trace(trace(), &options.meta.own);
         }
         let progress = options.meta.progress;
         let interest = Interest { progress, log: options.on_log.is_some(), ..Interest::default() };
