@@ -344,9 +344,9 @@ impl ClientBuilder {
 fn forward(event: &Event) {
     let Some(message) = event.log_message() else { return };
     let level = match message.level.severity() {
-        Some(7) => log::Level::Debug,
-        Some(4) => log::Level::Warn,
-        Some(0..=3) => log::Level::Error,
+        Some(0) => log::Level::Debug,
+        Some(3) => log::Level::Warn,
+        Some(4..) => log::Level::Error,
         _ => log::Level::Info,
     };
     let target = format!("umcp::server::{}", said(event.server()));

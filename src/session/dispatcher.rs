@@ -143,6 +143,10 @@ impl Dispatcher {
         }
     }
 
+    pub(crate) fn has_started(&self) -> bool {
+        self.lock().thread.is_some()
+    }
+
     /// Whether this is running inside a listener.
     pub(crate) fn is_this_thread(&self) -> bool {
         self.lock().thread == Some(thread::current().id())

@@ -75,7 +75,8 @@ impl Session {
                     speaking: Mutex::new(speaking),
                     log_level: Mutex::default(),
                     renewal: Renewal::default(),
-                    opening,
+                    // The router has them, and lets go of them at the end.
+                    opening: Opening { listeners: Vec::new(), ..opening },
                 }))
             }
             Err(error) => {

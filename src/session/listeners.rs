@@ -201,7 +201,9 @@ impl Listeners {
     fn push(&self, state: &mut State, event: Event) -> bool {
         let of = Wanted::of(&event);
         let mut had_room = true;
-        if self.functions.wanted().meets(of) {
+        // With the last one the thread ends.
+        let ends = event.is_last() && self.dispatcher.has_started();
+        if ends || self.functions.wanted().meets(of) {
             had_room &= self.dispatcher.dispatch(event.clone());
         }
         if of.meets(Wanted::ALL) {
@@ -260,6 +262,13 @@ impl Listeners {
     /// Ends the listeners' thread. Returns whether it ended.
     pub(crate) fn close(&self, until: Deadline) -> bool {
         self.dispatcher.close(until)
+    }
+
+    /// Lets go of functions that hear nothing more, and may hold clients.
+    pub(crate) fn clear(&self) {
+        if !self.is_this_thread() {
+            self.functions.clear();
+        }
     }
 
     /// Has a function called for events.

@@ -476,6 +476,7 @@ impl Router {
         report.left_behind |= !self.questions.close(until);
         let report = self.report.get_or_init(|| report).clone();
         drop(reported);
+        self.listeners.clear();
         report
     }
 
