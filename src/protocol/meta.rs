@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn trace_context_is_as_the_standard_has_it() {
-        // META-13
+        // META-13, OTEL-2
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let later = format!("01{}-more", &parent[2..]);
         for (key, value) in [

@@ -506,7 +506,8 @@ fn what_the_server_logs_is_forwarded_if_that_is_asked_for() {
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-// OTEL-1, OTEL-2, OTEL-4: what is malformed, or no trace context, stays at home.
+// OTEL-1, OTEL-2, OTEL-3, OTEL-4, OTEL-7: what is malformed, or no trace context, stays at home, and so does
+// all baggage that was not given.
 #[test]
 fn every_attempt_carries_the_trace_context_of_its_moment() {
     soon(|| {

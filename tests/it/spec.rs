@@ -46,6 +46,8 @@ const REQUIRED: &[&str] = &[
     "CANCEL-2", "CANCEL-4", "CANCEL-5", "CANCEL-6", "CANCEL-7", "PROG-1", "PROG-5",
     // Logging
     "LOG-1", "LOG-4", "LOG-6", "LOG-7", "LOG-8",
+    // Trace context
+    "OTEL-1", "OTEL-2", "OTEL-4", "OTEL-5", "OTEL-7",
 ];
 
 fn package() -> &'static Path {
