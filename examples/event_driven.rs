@@ -17,7 +17,6 @@ fn main() -> Result<()> {
     let client = Client::builder()
         .forward_log()
         .on(EventKind::Connected, |event| eprintln!("{event}"))
-        .on(EventKind::Disconnected, |event| eprintln!("{event}"))
         .open(support::server())?;
 
     // A function is called on a thread of the client's, for as long as its guard is there.

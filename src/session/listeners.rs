@@ -432,3 +432,24 @@ impl fmt::Debug for ListenerGuard {
         f.debug_struct("ListenerGuard").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_wanted_that_nobody_listens_for_any_more() {
+        let listeners = Arc::new(Listeners::new("x".into(), &Limits::default(), &[]));
+        let wanted = || Wanted(listeners.wanted.load(Ordering::Relaxed));
+        assert_eq!(wanted(), Wanted::default());
+        assert!(listeners.begin(&ClientRequest::Ping).is_none());
+        let one = listeners.add(Wanted::kind(EventKind::Error), Arc::new(|_| ()));
+        assert_eq!(wanted(), Wanted::kind(EventKind::Error));
+        let (_receiver, all) = listeners.stream();
+        assert_eq!(wanted(), Wanted::ALL);
+        drop(all);
+        assert_eq!(wanted(), Wanted::kind(EventKind::Error));
+        drop(one);
+        assert_eq!(wanted(), Wanted::default());
+    }
+}
