@@ -9,6 +9,7 @@ mod support;
 
 use std::thread;
 
+use serde_json::Value;
 use umcp::{Client, EventKind, LoggingLevel, Result, Tool, json};
 
 fn main() -> Result<()> {
@@ -58,7 +59,7 @@ fn work(client: &Client) -> Result<()> {
     // Those that need no arguments. What becomes of them is seen in the events.
     let needs_none = |tool: &&Tool| {
         let schema = tool.input_schema.to_value().unwrap_or_default();
-        schema["required"].as_array().is_none_or(Vec::is_empty)
+        schema.get("required").and_then(Value::as_array).is_none_or(Vec::is_empty)
     };
     for tool in client.list_tools()?.iter().filter(needs_none).take(3) {
         let _ = client.call_tool(&tool.name, json!({}));

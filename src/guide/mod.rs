@@ -8,6 +8,7 @@
 //! | [`calling`] | tools: arguments, results, failures, progress, clocks, cancelling, several at once |
 //! | [`reading`] | resources and resource templates |
 //! | [`prompting`] | prompts, and completion of their arguments |
+//! | [`answering`] | what servers ask: questions to the user, models, roots |
 //! | [`events`] | what happens to a connection: functions, an iterator; logs and traces |
 //! | [`transports`] | stdio, HTTP and the others: what is found out, credentials, what a connection costs |
 //! | [`errors`] | every kind of error: what it means, what to do |
@@ -35,6 +36,9 @@ pub mod reading {}
 
 #[doc = include_str!("prompting.md")]
 pub mod prompting {}
+
+#[doc = include_str!("answering.md")]
+pub mod answering {}
 
 #[doc = include_str!("events.md")]
 pub mod events {}

@@ -1,6 +1,6 @@
 //! Streamable HTTP, against a small server on this machine.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
@@ -350,6 +350,22 @@ fn leaving_a_call_closes_its_exchange_and_sends_nothing() {
             let told = endpoint.posts.try_iter().any(|post| post.is("notifications/cancelled"));
             assert!(!told, "{number}");
         }
+    });
+}
+
+#[test]
+fn a_request_arrives_in_one_piece() {
+    soon(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+        let opening = thread::spawn(move || Client::connect(url));
+        let (mut connection, _) = listener.accept().unwrap();
+        let mut piece = [0; 4096];
+        let came = connection.read(&mut piece).unwrap();
+        let piece = str::from_utf8(&piece[..came]).unwrap();
+        assert!(piece.starts_with("POST /mcp HTTP/1.1\r\n") && piece.ends_with("}}"), "{piece}");
+        drop((listener, connection));
+        opening.join().unwrap().unwrap_err();
     });
 }
 

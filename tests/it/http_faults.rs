@@ -36,6 +36,8 @@ const SNAPSHOT: Snapshot = Snapshot {
 const MIB: usize = 1024 * 1024;
 /// The limit in force.
 const LIMIT: usize = 2 * MIB;
+/// How often something is said without end.
+const FOREVER: usize = usize::MAX;
 /// A clock that is to run out.
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -243,15 +245,16 @@ fn converse(
         let seen = read(connection, &mut reader)?;
         count.fetch_add(1, Ordering::SeqCst);
         match respond(&seen, &mut stream) {
-            Then::Keep => {}
-            Then::Close => return Some(()),
-            Then::Reset => return Some(reset(&stream)),
+            Then::Keep => continue,
+            Then::Close => {}
+            Then::Reset => reset(&stream),
             Then::ResetNext => {
                 let _ = stream.peek(&mut [0]);
-                return Some(reset(&stream));
+                reset(&stream);
             }
-            Then::Wait => return reader.read(&mut [0]).ok().map(drop),
+            Then::Wait => _ = reader.read(&mut [0]),
         }
+        return Some(());
     }
 }
 
@@ -299,6 +302,10 @@ fn write(stream: &mut TcpStream, bytes: impl AsRef<[u8]>) -> Then {
 
 /// Writes the same again and again, as often as that or until the client has had enough.
 fn repeat(stream: &mut TcpStream, bytes: &[u8], times: usize) -> Then {
+    if times == FOREVER {
+        // To the system, a client that has closed its end may look like one that does not read.
+        stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+    }
     for _ in 0..times {
         if stream.write_all(bytes).is_err() {
             return Then::Close;
@@ -700,7 +707,7 @@ fn a_head_that_is_too_large() {
 }
 
 /// A piece of what is too large.
-const PIECE: [u8; 64 * 1024] = [b'x'; 64 * 1024];
+static PIECE: [u8; 64 * 1024] = [b'x'; 64 * 1024];
 const PIECES: usize = 200 * MIB / PIECE.len();
 
 // HTTP-22
@@ -730,8 +737,8 @@ fn a_body_that_is_too_large() {
 
 // HTTP-22
 #[test]
-fn events_that_are_too_large() {
-    faults("events_that_are_too_large", || {
+fn an_event_that_is_too_large() {
+    faults("an_event_that_is_too_large", || {
         let reply = |seen: &Seen, to: &mut TcpStream| {
             let text = seen.response(&said("x"));
             let (before, after) = text.rsplit_once('x').unwrap();
@@ -740,27 +747,40 @@ fn events_that_are_too_large() {
             write(to, format!("{after}\n\n"));
             Then::Close
         };
-        let others = |seen: &Seen, to: &mut TcpStream| {
-            write(to, format!("{EVENTS}:"));
-            repeat(to, &PIECE, PIECES);
-            write(to, "\nid: ");
-            repeat(to, &PIECE, PIECES);
-            write(to, "\nunknown: ");
-            repeat(to, &PIECE, PIECES);
-            write(to, format!("\ndata: {}\n\n", seen.response(&said("x"))));
-            Then::Close
-        };
+        let serve = |peer: &Peer| costs_one_call(peer.server(), TOO_LARGE);
+        one("an event of 200 MiB", || Peer::modern(reply), serve);
+    });
+}
+
+// HTTP-22
+#[test]
+fn an_event_that_is_too_large_and_has_no_end() {
+    faults("an_event_that_is_too_large_and_has_no_end", || {
         let unended = |_: &Seen, to: &mut TcpStream| {
             write(to, format!("{EVENTS}data: {{\"jsonrpc\":\"2.0\",\"x\":\""));
             repeat(to, &PIECE, PIECES);
             Then::Close
         };
-        let serve = |peer: &Peer| costs_one_call(peer.server(), TOO_LARGE);
-        one("an event of 200 MiB", || Peer::modern(reply), serve);
-        let serve = |peer: &Peer| costs_one_call(peer.server(), None);
-        one("200 MiB besides the event", || Peer::modern(others), serve);
         let serve = |peer: &Peer| costs_one_call(peer.server(), BROKEN);
         one("200 MiB of an event without end", || Peer::modern(unended), serve);
+    });
+}
+
+// HTTP-8, HTTP-22
+#[test]
+fn a_stream_that_says_much_besides() {
+    faults("a_stream_that_says_much_besides", || {
+        let others = |seen: &Seen, to: &mut TcpStream| {
+            write(to, EVENTS);
+            for field in [":", "id: ", "unknown: ", "event: ", "retry: "] {
+                write(to, format!("\n{field}"));
+                repeat(to, &PIECE, PIECES / 5);
+            }
+            write(to, format!("\n\ndata: {}\n\n", seen.response(&said("x"))));
+            Then::Close
+        };
+        let serve = |peer: &Peer| costs_one_call(peer.server(), None);
+        one("200 MiB besides the event", || Peer::modern(others), serve);
     });
 }
 
@@ -908,7 +928,7 @@ fn a_byte_now_and_then() {
             },
         );
         let flood = |_: &Seen, to: &mut TcpStream| {
-            repeat(to, &b"HTTP/1.1 100 Continue\r\n\r\n".repeat(10_000), usize::MAX)
+            repeat(to, &b"HTTP/1.1 100 Continue\r\n\r\n".repeat(10_000), FOREVER)
         };
         let serve = |peer: &Peer| costs_one_call(peer.server(), TOO_LARGE);
         one("continues without end", || Peer::modern(flood), serve);
@@ -921,7 +941,7 @@ fn a_byte_now_and_then() {
         one("continues now and then", || Peer::modern(slow), |p| costs_a_clock(p.server()));
         let comments = |_: &Seen, to: &mut TcpStream| {
             write(to, EVENTS);
-            repeat(to, &b":\n\n".repeat(1000), usize::MAX)
+            repeat(to, &b":\n\n".repeat(1000), FOREVER)
         };
         one("comments without end", || Peer::modern(comments), |p| costs_a_clock(p.server()));
         let silent = |_: &Seen, _: &mut TcpStream| Then::Wait;
@@ -1057,7 +1077,7 @@ fn no_wait_at_all_is_no_busy_loop() {
             assert!(!client.close().left_behind);
             Err(error)
         };
-        one("retry: 0", || Peer::legacy(respond), drive);
+        one("no wait for the rest", || Peer::legacy(respond), drive);
         // The server's own stream.
         let respond = |seen: &Seen, to: &mut TcpStream| {
             assert!(seen.is_get() || seen.line.starts_with("DELETE "));
@@ -1076,7 +1096,7 @@ fn no_wait_at_all_is_no_busy_loop() {
             assert!(!client.close().left_behind);
             Ok(())
         };
-        one("retry: 0 on its own stream", || Peer::legacy(respond), drive);
+        one("no wait on its own stream", || Peer::legacy(respond), drive);
     });
 }
 
@@ -1220,7 +1240,7 @@ fn redirects_end() {
             },
         );
         let closes = |_: &Seen, to: &mut TcpStream| {
-            write(to, redirect(308, "/mcp"));
+            write(to, http("308 X", "Location: /mcp\r\nConnection: close\r\n", ""));
             Then::Close
         };
         one(
@@ -1463,13 +1483,13 @@ fn what_nobody_waits_for_is_never_answered() {
 
 /// A peer whose own stream says the same without end, and that never takes an answer.
 fn floods(message: &Value) -> Peer {
-    let event = format!("data: {message}\n\n").repeat(1000);
+    let event = format!("data: {message}\n\n").repeat(50);
     Peer::legacy(move |seen, to| {
         if !seen.is_get() {
             return Then::Wait;
         }
         write(to, EVENTS);
-        repeat(to, event.as_bytes(), usize::MAX)
+        repeat(to, event.as_bytes(), FOREVER)
     })
 }
 
@@ -1596,6 +1616,7 @@ fn closing_does_not_wait_for_a_host_that_accepts_nobody() {
                 let (client, waiting, filler) = without_a_way_in(peer)?;
                 // One at a time tries, now that the host has not answered.
                 assert!(fails_soon(&client, "echo").is_timeout());
+                assert!(until(|| connecting_to(peer) == 0));
                 let calls = [(); 3].map(|()| client.tool("echo").start().unwrap());
                 assert!(until(|| connecting_to(peer) == 1));
                 assert!(client.close().left_behind);
@@ -1629,6 +1650,7 @@ fn opening_does_not_wait_for_a_host_that_accepts_nobody() {
                 let timeouts = Timeouts::default().connect(SHORT);
                 let error = Client::open(peer.server().timeouts(timeouts)).unwrap_err();
                 assert!(error.is_timeout() && !error.may_have_run(), "{error}");
+                assert!(until(|| connecting_to(peer) == 0));
                 let token = CancelToken::new();
                 let builder = Client::builder().cancel_token(&token);
                 let cancelled = thread::scope(|scope| {
@@ -1734,5 +1756,48 @@ fn a_client_with_many_blocked_calls_is_closed_in_the_legacy_era() {
     let test = "a_client_with_many_blocked_calls_is_closed_in_the_legacy_era";
     many_blocked_calls(test, Era::Legacy, ErrorKind::Closed, |client, _| {
         assert!(!client.close().left_behind);
+    });
+}
+
+// LHTTP-23
+#[test]
+fn a_call_that_outlives_its_first_clock_can_still_be_resumed() {
+    faults("a_call_that_outlives_its_first_clock_can_still_be_resumed", || {
+        const CLOCK: Duration = Duration::from_secs(1);
+        let id = Mutex::new(Value::Null);
+        let respond = move |seen: &Seen, to: &mut TcpStream| {
+            if seen.calls("fault") {
+                *id.lock().unwrap() = seen.body["id"].clone();
+                let started = Instant::now();
+                let mut step = 0;
+                write(to, EVENTS.to_owned() + "id: 7\nretry: 0\ndata:\n\n");
+                while started.elapsed() < CLOCK * 5 / 4 {
+                    step += 1;
+                    let token = &seen.body["params"]["_meta"]["progressToken"];
+                    let params = json!({ "progressToken": token, "progress": step });
+                    let method = "notifications/progress";
+                    let said = json!({ "jsonrpc": "2.0", "method": method, "params": params });
+                    write(to, format!("data: {said}\n\n"));
+                    thread::sleep(Duration::from_millis(20));
+                }
+                return Then::Close;
+            }
+            if seen.header("last-event-id").is_none() {
+                return write(to, http("405 X", "", ""));
+            }
+            let id = id.lock().unwrap();
+            let reply = json!({ "jsonrpc": "2.0", "id": *id, "result": said("x") });
+            write(to, format!("{EVENTS}data: {reply}\n\n"));
+            Then::Close
+        };
+        one(
+            "resumed after its first clock",
+            || Peer::legacy(respond),
+            |peer| {
+                let client = Client::open(peer.server().era(Era::Legacy))?;
+                let call = client.tool("fault").timeout(CLOCK).restart_timeout_on_progress();
+                call.call().map(drop)
+            },
+        );
     });
 }
