@@ -4,8 +4,10 @@
 
 mod cancel;
 mod dispatcher;
+mod event;
 mod feed;
 mod handshake;
+mod listeners;
 mod pending;
 mod questions;
 mod renewal;
@@ -30,8 +32,10 @@ use crate::protocol::{
 use crate::transport::{CloseReport, Delivery, Slot};
 
 pub use cancel::CancelToken;
-pub(crate) use dispatcher::Listener;
+pub use event::{Event, EventKind};
 pub(crate) use handshake::HEADER_MISMATCH;
+pub use listeners::ListenerGuard;
+pub(crate) use listeners::{Kinds, Listeners, OnEvent};
 pub(crate) use pending::{Options, PendingRequest};
 pub(crate) use questions::{Answers, Refusal};
 use renewal::Renewal;
@@ -70,6 +74,9 @@ impl Pin {
     }
 }
 
+/// What is the trace context just now.
+pub(crate) type Trace = dyn Fn() -> Vec<(String, String)> + Send + Sync;
+
 /// What a connection is opened with.
 pub(crate) struct Opening {
     pub(crate) server: Arc<str>,
@@ -81,7 +88,8 @@ pub(crate) struct Opening {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) cancel: Option<CancelToken>,
-    pub(crate) listener: Option<Arc<Listener>>,
+    pub(crate) listeners: Vec<(Kinds, Arc<OnEvent>)>,
+    pub(crate) trace: Option<Arc<Trace>>,
     pub(crate) answers: Option<Arc<Answers>>,
 }
 
@@ -197,6 +205,10 @@ impl Session {
         if let Ok(speaking) = Speaking::new(version, &self.opening) {
             *self.speaking.lock().unwrap_or_else(PoisonError::into_inner) = Some(speaking);
         }
+    }
+
+    pub(crate) fn listeners(&self) -> &Arc<Listeners> {
+        self.router.listeners()
     }
 
     /// There is a client now, for listeners and handlers to call.
