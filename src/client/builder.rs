@@ -145,10 +145,10 @@ impl ClientBuilder {
     /// W3C Trace Context and W3C Baggage have them.
     ///
     /// The function is asked for each attempt to send a request, on the thread that sends it, so that
-    /// each can have a span of its own; the requests that open a connection have none. What is
-    /// malformed or has another key is left out, and so is what a request has been given by
-    /// [`meta`](crate::Request::meta). The server reads all of it: of the baggage, give only what it is
-    /// to know.
+    /// each can have a span of its own. The requests that open a connection have none, nor has one that
+    /// cancels a task as its call is left. What is malformed or has another key is left out, and so is
+    /// what a request has been given by [`meta`](crate::Request::meta). The server reads all of it: of
+    /// the baggage, give only what it is to know.
     ///
     /// ```
     /// # fn traceparent() -> String { String::new() }

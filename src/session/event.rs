@@ -15,7 +15,8 @@ pub enum EventKind {
     Connected,
     /// The connection has ended; [`error`](Event::error) says why. The last event of all.
     Disconnected,
-    /// The call of a tool has ended, with a result or without: after all its rounds and repetitions.
+    /// The call of a tool has ended, with a result or without: after all its rounds and repetitions,
+    /// and with the task that it has become, unless that was handed out.
     ToolCalled,
     /// The reading of a resource has ended, with a result or without.
     ResourceRead,

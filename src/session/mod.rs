@@ -24,7 +24,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result, RpcError, said};
 use crate::limits::{Limits, Timeouts};
 use crate::protocol::envelope;
-use crate::protocol::meta::SenderMeta;
+use crate::protocol::meta::{self, RequestMeta, SenderMeta};
 use crate::protocol::{
     ClientCapabilities, ClientRequest, Era, Implementation, LoggingLevel, ProtocolVersion,
     ServerCapabilities,
@@ -220,6 +220,13 @@ impl Session {
     pub(crate) fn notify(&self, method: &str) {
         if self.terms.version.era() == Era::Legacy {
             self.router.post_aside(envelope::notification(method, None), method);
+        }
+    }
+
+    /// Gives an attempt to send a request its trace context.
+    fn trace(&self, meta: &mut RequestMeta) {
+        if let Some(trace) = &self.opening.trace {
+            meta.trace = meta::trace(trace(), &meta.own);
         }
     }
 

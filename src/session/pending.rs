@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::deadline::{Clock, Clocks, Deadline};
 use crate::error::{Error, ErrorKind, Refusal, Result};
 use crate::protocol::envelope::{Kind, Message, Outcome};
-use crate::protocol::meta::{self, RequestMeta};
+use crate::protocol::meta::RequestMeta;
 use crate::protocol::{
     ClientRequest, InputResponses, LogMessageParams, ProgressParams, ProtocolVersion,
 };
@@ -140,9 +140,7 @@ impl<'a> PendingRequest<'a> {
         if options.meta.log_level.is_none() {
             options.meta.log_level = session.log_level();
         }
-        if let Some(trace) = &session.opening.trace {
-            options.meta.trace = meta::trace(trace(), &options.meta.own);
-        }
+        session.trace(&mut options.meta);
         let progress = options.meta.progress;
         let (log, silent) = (options.on_log.is_some(), options.silent);
         let interest = Interest { progress, log, silent, ..Interest::default() };

@@ -15,6 +15,8 @@ use umcp::{
 use crate::calls::{all_received, answering, played, said, tools};
 use crate::common::{ERAS, FOREVER, SHORT, echo, example_server, soon};
 use crate::logging::{forwarded, spy};
+use crate::subscriptions::{change, changing, updated};
+use crate::tasks::{completed, following, task};
 
 use EventKind::*;
 
@@ -104,6 +106,64 @@ fn everything_is_told_in_order_from_connected_to_disconnected() {
             assert!(lines[9].starts_with("told: tool-called \"t\" ("), "{lines:?}");
             assert!(lines.iter().all(|line| !line.contains('\n')), "{lines:?}");
         }
+    });
+}
+
+#[test]
+fn what_belongs_to_a_subscription_is_told_of_too_but_is_no_aside() {
+    soon(|| {
+        for era in ERAS {
+            let (aside, asides) = mpsc::channel();
+            let (builder, hear) = listening();
+            let builder = builder.on_notification(move |notification, _| {
+                aside.send(notification.method().to_owned()).unwrap();
+            });
+            let builder = builder.trace_context(|| [("baggage", "a=b")]);
+            let (server, see) = changing(era);
+            let client = builder.open(server).unwrap();
+            let mut subscription = client.subscribe().resource("a:b").open().unwrap();
+            let changes = [("notifications/resources/updated", json!({ "uri": "a:b" }))];
+            change(&client, &changes);
+            assert_eq!(subscription.next().unwrap().unwrap(), updated("a:b"));
+            client.close();
+            let events: Vec<Event> = hear.iter().collect();
+            let told = events.iter().find(|event| event.kind() == ResourceUpdated).unwrap();
+            assert_eq!(told.name(), Some("a:b"));
+            assert_eq!(asides.iter().collect::<Vec<_>>(), [""; 0], "{era}");
+            let asked = match era {
+                Era::Legacy => "resources/subscribe",
+                _ => "subscriptions/listen",
+            };
+            let sent = |event: &&Event| event.kind() == RequestSent;
+            assert_eq!(events.iter().find(sent).unwrap().method(), asked);
+            let asked = see.iter().find(|it| it.method() == asked).unwrap();
+            assert_eq!(asked.param("/_meta/baggage"), "a=b", "{era}");
+        }
+    });
+}
+
+#[test]
+fn a_call_that_becomes_a_task_ends_with_the_task_s_result() {
+    soon(|| {
+        let (builder, hear) = listening_too(Client::builder().tasks());
+        let states = [task("working"), completed(said("done"))];
+        let client = builder.open(following(states).0).unwrap();
+        client.call_tool("report", json!({})).map(drop).unwrap();
+        // One that is handed out has become all that it will.
+        client.tool("report").start_task().map(drop).unwrap();
+        client.close();
+        let events: Vec<Event> = hear.iter().collect();
+        let request = [RequestSent, ReplyReceived];
+        let mut all = vec![Connected];
+        all.extend(request.repeat(3));
+        all.push(ToolCalled);
+        all.extend(request);
+        all.extend([ToolCalled, Disconnected]);
+        assert_eq!(kinds(events.clone()), all);
+        let mut ends = events.iter().filter(|event| event.kind() == ToolCalled);
+        let mut end = || ends.next().unwrap().result().unwrap().to_value().unwrap();
+        assert_eq!(end()["content"][0]["text"], "done");
+        assert_eq!(end()["resultType"], "task");
     });
 }
 
