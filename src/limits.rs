@@ -26,8 +26,9 @@ pub struct Limits {
     /// Default 64 MiB. A request beyond that fails at once; an empty queue takes one message of any
     /// size.
     pub outgoing: usize,
-    /// How many notifications may wait for one listener. Default 1,024. Further ones are dropped
-    /// and counted; together they never hold more bytes than [`Limits::message`].
+    /// How many notifications may wait for one call, and how many [events](crate::Event) for the
+    /// functions or for one iterator that listens. Default 1,024. Further ones are dropped and
+    /// counted; together they never hold more bytes than [`Limits::message`].
     pub notifications: usize,
     /// How much of the end of a server's stderr is kept for errors, in bytes. Default 64 KiB.
     pub stderr_tail: usize,

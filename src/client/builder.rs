@@ -13,14 +13,16 @@ use crate::client::notification::{Context, Notification};
 use crate::client::task_table::TaskTable;
 use crate::client::tool_table::ToolTable;
 use crate::client::{Client, Inner, Server, task};
-use crate::error::{Error, ErrorKind, Result, misfit};
+use crate::error::{Error, ErrorKind, Result, misfit, said};
 use crate::protocol::envelope::Message;
 use crate::protocol::meta::check_extension;
 use crate::protocol::{
     ClientCapabilities, CreateMessageParams, CreateMessageResult, ElicitFormParams, ElicitResult,
     ElicitUrlParams, Era, Implementation, InputRequest, RawJson, Root, TASKS,
 };
-use crate::session::{Answers, CancelToken, Listener, Opening, Pin, Refusal, Session};
+use crate::session::{
+    Answers, CancelToken, Event, EventKind, Kinds, OnEvent, Opening, Pin, Refusal, Session, Trace,
+};
 
 type OnNotification = dyn Fn(&Notification, &Context<'_>) + Send + Sync;
 
@@ -42,6 +44,8 @@ pub struct ClientBuilder {
     cancel: Option<CancelToken>,
     era_memory: Option<Box<dyn EraMemory>>,
     on_notification: Option<Arc<OnNotification>>,
+    listeners: Vec<(Kinds, Arc<OnEvent>)>,
+    trace: Option<Arc<Trace>>,
     handlers: Handlers,
     extensions: BTreeMap<String, Value>,
 }
@@ -53,6 +57,8 @@ impl ClientBuilder {
             cancel: None,
             era_memory: None,
             on_notification: None,
+            listeners: Vec::new(),
+            trace: None,
             handlers: Handlers::default(),
             extensions: BTreeMap::new(),
         }
@@ -96,11 +102,75 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets what to do with notifications that belong to no call: log messages, changed lists.
+    /// Adds a function that is called for every event of a kind, from
+    /// [`Connected`](EventKind::Connected) on. There can be several for one kind; to remove one again,
+    /// add it with [`Client::on`] instead.
     ///
-    /// The function runs on a thread of the client's, for one notification after the other, in the
-    /// order in which they came. It may call the client. When too many wait for it
-    /// ([`Limits::notifications`](crate::Limits::notifications)), further ones are dropped.
+    /// Functions run on one thread of the client's, for one event after the other, in the order in
+    /// which things happened; how long they take holds up nothing but themselves. When too many events
+    /// wait for them ([`Limits::notifications`](crate::Limits::notifications)), further ones are
+    /// dropped, and the next says [how many](Event::missed). Closing the client waits a second for
+    /// those that wait. A function that panics misses one event.
+    ///
+    /// ```
+    /// use umcp::{Client, EventKind};
+    ///
+    /// let builder = Client::builder()
+    ///     .on(EventKind::ToolCalled, |call| println!("{call}"))
+    ///     .on(EventKind::Disconnected, |end| println!("{end}"));
+    /// ```
+    pub fn on(mut self, kind: EventKind, listen: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.listeners.push((Kinds::only(kind), Arc::new(listen)));
+        self
+    }
+
+    /// Adds a function that is called for every event. As [`on`](Self::on) otherwise.
+    pub fn on_event(mut self, listen: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.listeners.push((Kinds::ALL, Arc::new(listen)));
+        self
+    }
+
+    /// Hands what the server logs on to the [`log`] crate, with `umcp::server::` and the server's name
+    /// as the target.
+    ///
+    /// It is not done by itself, as what a server logs may be a secret. Each message is one line of
+    /// bounded length without control characters. `notice` becomes [`Info`](log::Level::Info),
+    /// everything above `error` becomes [`Error`](log::Level::Error). Ask for messages with
+    /// [`Client::set_log_level`].
+    pub fn forward_log(self) -> Self {
+        self.on(EventKind::LogMessage, forward)
+    }
+
+    /// Sets where requests get their trace context from: `traceparent`, `tracestate` and `baggage`, as
+    /// W3C Trace Context and W3C Baggage have them.
+    ///
+    /// The function is asked for each attempt to send a request, on the thread that sends it, so that
+    /// each can have a span of its own. The requests that open a connection have none, nor has one that
+    /// cancels a task as its call is left. What is malformed or has another key is left out, and so is
+    /// what a request has been given by [`meta`](crate::Request::meta). The server reads all of it: of
+    /// the baggage, give only what it is to know.
+    ///
+    /// ```
+    /// # fn traceparent() -> String { String::new() }
+    /// let builder = umcp::Client::builder().trace_context(|| [("traceparent", traceparent())]);
+    /// ```
+    pub fn trace_context<K: Into<String>, V: Into<String>, I: IntoIterator<Item = (K, V)>>(
+        mut self,
+        current: impl Fn() -> I + Send + Sync + 'static,
+    ) -> Self {
+        let members = move || {
+            let members = current().into_iter();
+            members.map(|(key, value)| (key.into(), value.into())).collect()
+        };
+        self.trace = Some(Arc::new(members));
+        self
+    }
+
+    /// Sets what to do with notifications that belong to no call, as they came: log messages, changed
+    /// lists. For what they mean, and for everything else that happens, there are events
+    /// ([`on`](Self::on)).
+    ///
+    /// The function runs as those for events do, on the same thread. It may call the client.
     pub fn on_notification(
         mut self,
         listen: impl Fn(&Notification, &Context<'_>) + Send + Sync + 'static,
@@ -297,15 +367,16 @@ impl ClientBuilder {
         }
         let connect = server.connect().map_err(|error| error.server(&label))?;
         let client: Arc<OnceLock<Weak<Inner>>> = Arc::default();
-        let listener = self.on_notification.map(|listen| {
+        let mut listeners = self.listeners;
+        if let Some(listen) = self.on_notification {
             let client = client.clone();
-            let listener: Arc<Listener> = Arc::new(move |message| {
+            let hear = move |event: &Event| {
                 let Some(inner) = client.get().and_then(Weak::upgrade) else { return };
-                let Some(notification) = Notification::new(message) else { return };
+                let Some(notification) = Notification::of(event) else { return };
                 listen(&notification, &Context::new(&Client { inner }));
-            });
-            listener
-        });
+            };
+            listeners.push((Kinds::ASIDES, Arc::new(hear)));
+        }
         let handlers = self.handlers;
         let memory = Memory::of(self.era_memory, &server);
         let opening = Opening {
@@ -320,7 +391,8 @@ impl ClientBuilder {
             limits: server.limits.clone(),
             timeouts: server.timeouts.clone(),
             cancel: self.cancel,
-            listener,
+            listeners,
+            trace: self.trace,
             answers: answers(&handlers, &client),
         };
         let opened = Session::open(&*connect, opening).map(|session| {
@@ -335,6 +407,23 @@ impl ClientBuilder {
             memory.learn(&opened);
         }
         opened
+    }
+}
+
+/// Logs what a server logged.
+fn forward(event: &Event) {
+    let Some(message) = event.log_message() else { return };
+    let level = match message.level.severity() {
+        Some(0) => log::Level::Debug,
+        Some(3) => log::Level::Warn,
+        Some(4..) => log::Level::Error,
+        _ => log::Level::Info,
+    };
+    let target = format!("umcp::server::{}", said(event.server()));
+    if log::log_enabled!(target: &target, level) {
+        let logger = message.logger.map(|logger| format!("{logger}: ")).unwrap_or_default();
+        let data = message.data.as_str().map_or_else(|| message.data.to_string(), str::to_owned);
+        log::log!(target: &target, level, "{}", said(&(logger + &data)));
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod builder;
 mod era_memory;
+mod events;
 mod follow;
 mod form;
 mod handlers;
@@ -42,6 +43,7 @@ use crate::transport::CloseReport;
 
 pub use builder::ClientBuilder;
 pub use era_memory::{EraFile, EraMemory};
+pub use events::Events;
 use handlers::Handlers;
 pub use handlers::SamplingRefusal;
 pub use list::{Items, List, Listed, Page, Pages};

@@ -6,9 +6,8 @@ use serde::de::DeserializeOwned;
 
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result, misfit, said};
-use crate::protocol::envelope::{Kind, Message};
 use crate::protocol::{LogMessageParams, RawJson};
-use crate::session::CancelToken;
+use crate::session::{CancelToken, Event};
 
 /// A notification from a server that belongs to no call.
 #[derive(Clone, Debug)]
@@ -18,9 +17,8 @@ pub struct Notification {
 }
 
 impl Notification {
-    pub(crate) fn new(message: &Message) -> Option<Self> {
-        let Kind::Notification { method } = message.kind() else { return None };
-        Some(Self { method: method.clone(), params: message.parse().ok()? })
+    pub(super) fn of(event: &Event) -> Option<Self> {
+        Some(Self { method: event.method().to_owned(), params: event.params()?.clone() })
     }
 
     /// Returns the method, such as `notifications/tools/list_changed`.

@@ -454,14 +454,16 @@ impl Pending<'_, CallToolResult> {
     /// Waits for the result or the task.
     fn settle(mut self) -> Result<TaskOrResult> {
         loop {
-            match self.answer(None) {
-                Some(Ok((Answer::Task(task), _))) => {
+            let Some(end) = self.answer(None) else { continue };
+            let end = end.map_err(|error| self.rounds.explain(error));
+            self.request.conclude(end.as_ref().map(|(_, reply)| reply));
+            match end? {
+                (Answer::Task(task), _) => {
                     let task = Task::begun(&self.client, &self.request, task);
                     return Ok(TaskOrResult::Task(task));
                 }
-                Some(Ok((Answer::Result(result), _))) => return Ok(TaskOrResult::Result(result)),
-                Some(Err(error)) => return Err(self.rounds.explain(error)),
-                Some(Ok((Answer::Questions, _))) | None => {}
+                (Answer::Result(result), _) => return Ok(TaskOrResult::Result(result)),
+                (Answer::Questions, _) => {}
             }
         }
     }
@@ -498,6 +500,12 @@ impl<T: Reply> Pending<'_, T> {
     }
 
     pub(super) fn wait_until(&mut self, until: Option<Deadline>) -> Option<Result<(T, usize)>> {
+        let end = self.wait_for_result(until)?;
+        self.request.conclude(end.as_ref().map(|(_, reply)| reply));
+        Some(end.map(|(result, reply)| (result, reply.len())))
+    }
+
+    fn wait_for_result(&mut self, until: Option<Deadline>) -> Option<Result<(T, Message)>> {
         loop {
             if let Some(task) = &mut self.task {
                 let end = task.wait_until(until)?;
@@ -506,10 +514,10 @@ impl<T: Reply> Pending<'_, T> {
                     Some(_) => error,
                     None => self.request.explain(error),
                 });
-                return Some(end.and_then(|reply| self.result_of_task(&reply)));
+                return Some(end.and_then(|reply| self.result_of_task(reply)));
             }
             match self.answer(until)? {
-                Ok((Answer::Result(result), bytes)) => return Some(Ok((result, bytes))),
+                Ok((Answer::Result(result), reply)) => return Some(Ok((result, reply))),
                 Ok((Answer::Task(task), _)) => {
                     let task = Task::begun(&self.client, &self.request, task);
                     self.task = Some(task.owned(&self.request));
@@ -521,12 +529,12 @@ impl<T: Reply> Pending<'_, T> {
     }
 
     /// TASK-33: as the direct result.
-    fn result_of_task(&self, reply: &Message) -> Result<(T, usize)> {
+    fn result_of_task(&self, reply: Message) -> Result<(T, Message)> {
         if let Kind::Response { outcome: Outcome::Error, .. } = reply.kind() {
             return Err(self.request.explain(Error::from_rpc(reply.rpc_error()).ran(true)));
         }
-        match self.finish(reply, true)? {
-            Answer::Result(result) => Ok((result, reply.len())),
+        match self.finish(&reply, true)? {
+            Answer::Result(result) => Ok((result, reply)),
             _ => {
                 let text = "the task's result is none";
                 Err(self.request.explain(Error::new(ErrorKind::Protocol, text).ran(true)))
@@ -535,7 +543,7 @@ impl<T: Reply> Pending<'_, T> {
     }
 
     /// Waits until `until` at most, for a result or a task. Questions are answered.
-    fn answer(&mut self, until: Option<Deadline>) -> Option<Result<(Answer<T>, usize)>> {
+    fn answer(&mut self, until: Option<Deadline>) -> Option<Result<(Answer<T>, Message)>> {
         loop {
             if let Err(error) = self.rounds.wait(&mut self.request, until)? {
                 return Some(Err(self.request.explain(error)));
@@ -554,7 +562,7 @@ impl<T: Reply> Pending<'_, T> {
                         return Some(Err(self.request.explain(error)));
                     }
                 }
-                answer => return Some(answer.map(|answer| (answer, reply.len()))),
+                answer => return Some(answer.map(|answer| (answer, reply))),
             }
         }
     }

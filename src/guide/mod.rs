@@ -10,6 +10,7 @@
 //! | [`subscribing`] | what changes at a server: lists and resources |
 //! | [`prompting`] | prompts, and completion of their arguments |
 //! | [`answering`] | what servers ask: questions to the user, models, roots |
+//! | [`events`] | what happens to a connection: functions, an iterator; logs and traces |
 //! | [`transports`] | stdio, HTTP and the others: what is found out, credentials, what a connection costs |
 //! | [`errors`] | every kind of error: what it means, what to do |
 //! | [`testing`] | servers inside your tests |
@@ -42,6 +43,9 @@ pub mod prompting {}
 
 #[doc = include_str!("answering.md")]
 pub mod answering {}
+
+#[doc = include_str!("events.md")]
+pub mod events {}
 
 // It is about HTTP, too, whoever reads it.
 #[cfg_attr(not(feature = "http"), allow(rustdoc::broken_intra_doc_links))]

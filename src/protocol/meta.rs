@@ -40,6 +40,20 @@ pub(crate) struct RequestMeta {
     pub(crate) log_level: Option<LoggingLevel>,
     /// The caller's own members.
     pub(crate) own: Map<String, Value>,
+    /// The trace context of this attempt.
+    pub(crate) trace: Map<String, Value>,
+}
+
+/// Those members of a trace context that are well-formed, and are none of the caller's own.
+pub(crate) fn trace(
+    members: impl IntoIterator<Item = (String, String)>,
+    own: &Map<String, Value>,
+) -> Map<String, Value> {
+    let is_good = |(key, value): &(String, Value)| {
+        let is_known = matches!(key.as_str(), "traceparent" | "tracestate" | "baggage");
+        is_known && !own.contains_key(key) && check(key, value).is_ok()
+    };
+    members.into_iter().map(|(key, value)| (key, value.into())).filter(is_good).collect()
 }
 
 /// Writes a request as one line of JSON. `sender` is given in the modern era only.
@@ -67,7 +81,7 @@ pub(crate) fn request(
     if let (Some(level), Some(_)) = (&meta.log_level, sender) {
         member(&mut line, empty, LOG_LEVEL, level)?;
     }
-    for (key, value) in &meta.own {
+    for (key, value) in meta.own.iter().chain(&meta.trace) {
         member(&mut line, empty, key, value)?;
     }
     let has_meta = line.len() > empty;
@@ -220,7 +234,7 @@ mod tests {
 
     #[test]
     fn trace_context_is_as_the_standard_has_it() {
-        // META-13
+        // META-13, OTEL-2
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let later = format!("01{}-more", &parent[2..]);
         for (key, value) in [

@@ -77,7 +77,8 @@ impl Session {
                     log_level: Mutex::default(),
                     renewal: Renewal::default(),
                     watched: Watched::default(),
-                    opening,
+                    // The router has them, and lets go of them at the end.
+                    opening: Opening { listeners: Vec::new(), ..opening },
                 }))
             }
             Err(error) => {
@@ -120,11 +121,10 @@ enum Verdict {
 
 impl<'o> Attempt<'o> {
     fn start(connect: &Connect, opening: &'o Opening, clocks: Clocks) -> Result<Self> {
-        let listener = opening.listener.clone();
         let router = Router::new(
             opening.server.clone(),
             opening.limits.clone(),
-            listener,
+            &opening.listeners,
             opening.answers.clone(),
         );
         let router = Arc::new(router);

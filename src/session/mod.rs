@@ -4,8 +4,10 @@
 
 mod cancel;
 mod dispatcher;
+mod event;
 mod feed;
 mod handshake;
+mod listeners;
 mod pending;
 mod questions;
 mod renewal;
@@ -22,7 +24,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result, RpcError, said};
 use crate::limits::{Limits, Timeouts};
 use crate::protocol::envelope;
-use crate::protocol::meta::SenderMeta;
+use crate::protocol::meta::{self, RequestMeta, SenderMeta};
 use crate::protocol::{
     ClientCapabilities, ClientRequest, Era, Implementation, LoggingLevel, ProtocolVersion,
     ServerCapabilities,
@@ -30,8 +32,10 @@ use crate::protocol::{
 use crate::transport::{CloseReport, Delivery, Slot};
 
 pub use cancel::CancelToken;
-pub(crate) use dispatcher::Listener;
+pub use event::{Event, EventKind};
 pub(crate) use handshake::HEADER_MISMATCH;
+pub use listeners::ListenerGuard;
+pub(crate) use listeners::{Kinds, Listeners, OnEvent};
 pub(crate) use pending::{Options, PendingRequest};
 pub(crate) use questions::{Answers, Refusal};
 use renewal::Renewal;
@@ -70,6 +74,9 @@ impl Pin {
     }
 }
 
+/// What is the trace context just now.
+pub(crate) type Trace = dyn Fn() -> Vec<(String, String)> + Send + Sync;
+
 /// What a connection is opened with.
 pub(crate) struct Opening {
     pub(crate) server: Arc<str>,
@@ -81,7 +88,8 @@ pub(crate) struct Opening {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) cancel: Option<CancelToken>,
-    pub(crate) listener: Option<Arc<Listener>>,
+    pub(crate) listeners: Vec<(Kinds, Arc<OnEvent>)>,
+    pub(crate) trace: Option<Arc<Trace>>,
     pub(crate) answers: Option<Arc<Answers>>,
 }
 
@@ -199,6 +207,10 @@ impl Session {
         }
     }
 
+    pub(crate) fn listeners(&self) -> &Arc<Listeners> {
+        self.router.listeners()
+    }
+
     /// There is a client now, for listeners and handlers to call.
     pub(crate) fn release(&self) {
         self.router.release();
@@ -208,6 +220,13 @@ impl Session {
     pub(crate) fn notify(&self, method: &str) {
         if self.terms.version.era() == Era::Legacy {
             self.router.post_aside(envelope::notification(method, None), method);
+        }
+    }
+
+    /// Gives an attempt to send a request its trace context.
+    fn trace(&self, meta: &mut RequestMeta) {
+        if let Some(trace) = &self.opening.trace {
+            meta.trace = meta::trace(trace(), &meta.own);
         }
     }
 

@@ -12,7 +12,8 @@ use crate::protocol::{
     ClientRequest, InputResponses, LogMessageParams, ProgressParams, ProtocolVersion,
 };
 use crate::session::cancel::{CancelToken, cancelled};
-use crate::session::router::{Interest, Sending, Sent};
+use crate::session::listeners::Call;
+use crate::session::router::{Interest, Sending, Sent, TIMED_OUT};
 use crate::session::standstill::Standstill;
 use crate::session::{Session, unclear_reply};
 use crate::transport::{Delivery, Notice, Slot};
@@ -64,6 +65,8 @@ pub(crate) struct PendingRequest<'a> {
     clocks: Clocks,
     slot: Slot,
     sent: Option<Sent>,
+    /// Whoever wants to hear of the end of the whole call.
+    call: Option<Call>,
     sent_at: Instant,
     progress: f64,
     /// Versions the request was sent again with, after the server refused another.
@@ -95,6 +98,7 @@ impl<'a> PendingRequest<'a> {
         let mut pending = Self {
             session: session.clone(),
             clocks: Clocks::start(options.timeout, options.max_total),
+            call: session.listeners().begin(&request),
             request,
             // Its clock moves: nothing else may watch that.
             slot: match options.listens() || may_be_asked {
@@ -114,8 +118,19 @@ impl<'a> PendingRequest<'a> {
             is_overdue: false,
             standstill: may_be_asked.then(Default::default),
         };
-        pending.send().map_err(|error| pending.explain(error))?;
+        if let Err(error) = pending.send() {
+            let error = pending.explain(error);
+            pending.conclude(Err(&error));
+            return Err(error);
+        }
         Ok(pending)
+    }
+
+    /// The call is over, with this reply or without any.
+    pub(crate) fn conclude(&mut self, outcome: std::result::Result<&Message, &Error>) {
+        if let Some(call) = self.call.take() {
+            call.end(outcome);
+        }
     }
 
     fn send(&mut self) -> Result<()> {
@@ -125,6 +140,7 @@ impl<'a> PendingRequest<'a> {
         if options.meta.log_level.is_none() {
             options.meta.log_level = session.log_level();
         }
+        session.trace(&mut options.meta);
         let progress = options.meta.progress;
         let (log, silent) = (options.on_log.is_some(), options.silent);
         let interest = Interest { progress, log, silent, ..Interest::default() };
@@ -356,7 +372,7 @@ impl<'a> PendingRequest<'a> {
     fn time_out(&mut self) -> Option<Error> {
         const MOMENT: Duration = Duration::from_secs(1);
         let (_, clock, set_to) = self.clocks.next();
-        let ran = match self.session.router.withdraw(self.id(), "timed out") {
+        let ran = match self.session.router.withdraw(self.id(), TIMED_OUT) {
             Some(ran) => ran,
             None if self.is_overdue => true,
             None => {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use serde::Deserialize;
@@ -18,8 +18,9 @@ use crate::protocol::meta::{self, RequestMeta, SenderMeta};
 use crate::protocol::skim::Skim;
 use crate::protocol::{ClientRequest, Era, ProgressToken, ProtocolVersion, RawJson};
 use crate::session::cancel::{CancelToken, Watch, cancelled};
-use crate::session::dispatcher::{Dispatcher, Listener};
+use crate::session::event::{Body, EventKind};
 use crate::session::feed::{self, Feed};
+use crate::session::listeners::{Kinds, Listeners, OnEvent};
 use crate::session::questions::{self, Answers, Questions, Refusal};
 use crate::session::standstill::{Running, Standstill};
 use crate::session::subscription::ended;
@@ -40,11 +41,11 @@ pub(crate) struct Router {
     gone: Receiver<()>,
     next_id: AtomicU64,
     limits: Limits,
-    /// Bytes of notifications that wait for a listener.
+    /// Bytes of messages that wait for a call or a handler.
     held: Arc<AtomicUsize>,
     /// Notifications that found no room.
     dropped: AtomicUsize,
-    dispatcher: Dispatcher,
+    listeners: Arc<Listeners>,
     questions: Questions,
     /// The session's own.
     pub(super) threads: Threads,
@@ -83,6 +84,8 @@ struct Entry {
     standstill: Option<Arc<Standstill>>,
     /// Of a subscription.
     feed: Option<Arc<Feed>>,
+    /// For those who listen to what becomes of it.
+    told: Option<Box<Told>>,
 }
 
 impl Entry {
@@ -95,6 +98,12 @@ impl Entry {
     }
 }
 
+/// What was told of a request when it was sent.
+struct Told {
+    method: String,
+    at: Instant,
+}
+
 /// What a request wants besides its reply, and what it is owed when its caller leaves.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Interest {
@@ -104,6 +113,14 @@ pub(crate) struct Interest {
     pub(crate) silent: bool,
     /// The reply may say that the server is modern.
     pub(crate) asks_era: bool,
+}
+
+/// Where a notification goes, besides those who listen.
+enum Target {
+    Nobody,
+    Call(SlotSender),
+    Feeds(Vec<Arc<Feed>>),
+    Cancelled,
 }
 
 /// A request on its way out.
@@ -132,6 +149,9 @@ pub(crate) struct Sent {
     watch: Option<Watch>,
 }
 
+/// Why a request is withdrawn whose clock has run out.
+pub(crate) const TIMED_OUT: &str = "timed out";
+
 /// A pipe that broke says little: the end of the connection, which follows, says why.
 fn why_not_sent(slot: &Slot, error: Error, until: Deadline) -> Error {
     const FOLLOWS_WITHIN: Duration = Duration::from_secs(1);
@@ -148,11 +168,12 @@ impl Router {
     pub(crate) fn new(
         server: Arc<str>,
         limits: Limits,
-        listener: Option<Arc<Listener>>,
+        functions: &[(Kinds, Arc<OnEvent>)],
         answers: Option<Arc<Answers>>,
     ) -> Self {
         let (alive, gone) = crossbeam_channel::bounded(0);
         Self {
+            listeners: Arc::new(Listeners::new(server.clone(), &limits, functions)),
             server,
             transport: OnceLock::new(),
             pending: Mutex::default(),
@@ -160,7 +181,6 @@ impl Router {
             alive: Mutex::new(Some(alive)),
             gone,
             next_id: AtomicU64::new(1),
-            dispatcher: Dispatcher::new(listener, limits.notifications),
             questions: Questions::new(answers, limits.handlers),
             threads: Threads::default(),
             itself: OnceLock::new(),
@@ -179,6 +199,10 @@ impl Router {
 
     pub(crate) fn server(&self) -> &Arc<str> {
         &self.server
+    }
+
+    pub(crate) fn listeners(&self) -> &Arc<Listeners> {
+        &self.listeners
     }
 
     pub(crate) fn transport(&self) -> Result<&Arc<dyn Transport>> {
@@ -233,6 +257,9 @@ impl Router {
             log::debug!("{}: -> {} {id} ({} bytes)", self.server, request.method(), json.len());
             log::trace!("{}: -> {}", self.server, String::from_utf8_lossy(&json));
             let (method, name) = (request.method(), request.name());
+            if self.listeners.want_any(Kinds::REQUESTS) {
+                self.tell_sent(id, method, json.len());
+            }
             self.transport()?.post(Outgoing {
                 json,
                 id: Some(id),
@@ -246,7 +273,7 @@ impl Router {
         });
         if let Err(error) = posted {
             let error = why_not_sent(slot, error, until);
-            self.withdraw(id, "not sent");
+            self.forget(id, &error);
             return Err(error.ran(false));
         }
         Ok(Sent { id, watch: cancel.map(|token| token.watch(self, id)) })
@@ -263,7 +290,8 @@ impl Router {
         let post = || {
             let transport = self.transport()?;
             // An exchange of its own ends with the answer. Where there is none, it may never come.
-            let id = match transport.facts().answers_or_fails {
+            let is_answered = transport.facts().answers_or_fails;
+            let id = match is_answered {
                 true => self.register(&Slot::for_replies(), Interest::default(), None, None)?,
                 false => self.next_id.fetch_add(1, Ordering::Relaxed),
             };
@@ -271,15 +299,18 @@ impl Router {
             let json = meta::request(id, request, sender, &RequestMeta::default());
             let json = json.map_err(|error| Error::new(ErrorKind::InvalidInput, misfit(&error)))?;
             log::debug!("{}: -> {method} {id} ({} bytes)", self.server, json.len());
-            let (id, until) = (Some(id), Deadline::after(WITHIN));
+            match is_answered {
+                true => self.tell_sent(id, method, json.len()),
+                false => self.tell_request(id, method, json.len()),
+            }
             let posted = transport.post(Outgoing {
-                id,
+                id: Some(id),
                 name,
                 version,
-                until,
+                until: Deadline::after(WITHIN),
                 ..Outgoing::aside(json, method)
             });
-            posted.inspect_err(|_| drop(id.and_then(|id| self.lock().requests.remove(&id))))
+            posted.inspect_err(|error| drop(self.take(id, Err(error))))
         };
         if let Err(error) = post() {
             log::debug!("{}: {method} was not sent: {error}", self.server);
@@ -354,15 +385,74 @@ impl Router {
         if let Some(error) = self.ended.get() {
             return Err(error.clone());
         }
-        let entry = Entry { sender: slot.sender(), interest, standstill, feed: feed.cloned() };
-        pending.requests.insert(id, entry);
+        let (sender, feed) = (slot.sender(), feed.cloned());
+        pending.requests.insert(id, Entry { sender, interest, standstill, feed, told: None });
         Ok(id)
+    }
+
+    /// Told while `pending` is locked, as everything that becomes of a request: so it is in order.
+    fn tell_sent(&self, id: u64, method: &str, bytes: usize) {
+        let mut pending = self.lock();
+        let Some(entry) = pending.requests.get_mut(&id) else { return };
+        entry.told = Some(Box::new(Told { method: method.to_owned(), at: Instant::now() }));
+        self.tell_request(id, method, bytes);
+    }
+
+    fn tell_request(&self, id: u64, method: &str, bytes: usize) {
+        if self.listeners.want(EventKind::RequestSent) {
+            let body = self.listeners.body(EventKind::RequestSent, method);
+            self.listeners.tell(Body { id: Some(id.to_string()), bytes: Some(bytes), ..body });
+        }
+    }
+
+    /// What became of a request that is no longer pending. `pending` is locked.
+    fn tell_end(&self, id: u64, entry: &Entry, outcome: std::result::Result<&Message, &Error>) {
+        let Some(told) = &entry.told else { return };
+        let (kind, bytes, error) = match outcome {
+            Ok(reply) => {
+                let is_error =
+                    matches!(reply.kind(), Kind::Response { outcome: Outcome::Error, .. });
+                let error = is_error.then(|| Error::from_rpc(reply.rpc_error()));
+                (EventKind::ReplyReceived, Some(reply.len()), error)
+            }
+            Err(error) => (EventKind::Error, None, Some(error.clone())),
+        };
+        if self.listeners.want(kind) {
+            let error = error.map(|error| error.server(&self.server).about(&told.method, ""));
+            let (id, duration) = (Some(id.to_string()), Some(told.at.elapsed()));
+            let body = self.listeners.body(kind, &told.method);
+            self.listeners.tell(Body { id, bytes, duration, error, ..body });
+        }
+    }
+
+    /// Takes a request off, with what its listeners are told of the end.
+    fn take(&self, id: u64, outcome: std::result::Result<&Message, &Error>) -> Option<Entry> {
+        let mut pending = self.lock();
+        let entry = pending.requests.remove(&id)?;
+        self.tell_end(id, &entry, outcome);
+        Some(entry)
+    }
+
+    fn forget(&self, id: u64, why: &Error) {
+        if let Some(entry) = self.take(id, Err(why)) {
+            self.leave(id, entry.interest, "not sent");
+        }
     }
 
     /// The caller has left: forgets the request and tells the server. Returns whether the server
     /// may have begun it, or `None` if there is nothing to forget any more.
     pub(crate) fn withdraw(&self, id: u64, reason: &str) -> Option<bool> {
-        let entry = self.lock().requests.remove(&id)?;
+        let mut pending = self.lock();
+        let entry = pending.requests.remove(&id)?;
+        if entry.told.is_some() {
+            let kind = match reason {
+                TIMED_OUT => ErrorKind::Timeout,
+                _ => ErrorKind::Cancelled,
+            };
+            let error = Error::new(kind, reason);
+            self.tell_end(id, &entry, Err(&error));
+        }
+        drop(pending);
         Some(self.leave(id, entry.interest, reason))
     }
 
@@ -373,7 +463,7 @@ impl Router {
 
     /// Ends whatever is waited for, for this reason.
     pub(crate) fn stop(&self, id: u64, why: Error) {
-        let Some(entry) = self.lock().requests.remove(&id) else { return };
+        let Some(entry) = self.take(id, Err(&why)) else { return };
         let ran = self.leave(id, entry.interest, "cancelled");
         entry.send(Delivery::Failed(id, why.ran(ran)));
         self.wake();
@@ -433,8 +523,10 @@ impl Router {
             _ => why.stray(pending.stray_line.clone()),
         };
         let _ = self.ended.set(why.clone());
-        self.alive.lock().unwrap_or_else(PoisonError::into_inner).take();
         let requests = std::mem::take(&mut pending.requests);
+        requests.iter().for_each(|(id, entry)| self.tell_end(*id, entry, Err(&why)));
+        self.listeners.end(&why);
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(pending);
         log::debug!("{why}");
         for (id, entry) in requests {
@@ -444,11 +536,11 @@ impl Router {
         self.wake();
     }
 
-    /// Waits until the connection has ended, and the listener has heard all that came before.
+    /// Waits until the connection has ended, and listeners have heard all that came before.
     pub(crate) fn wait_for_end(&self, until: Deadline) -> Option<Error> {
         let _ = self.gone.recv_deadline(until.instant());
         let why = self.ended.get()?;
-        self.dispatcher.finish(until).then(|| why.clone())
+        self.listeners.finish(until).then(|| why.clone())
     }
 
     /// Adds what is known of a server that does not answer in time.
@@ -462,7 +554,7 @@ impl Router {
 
     /// There is a client now, for listeners and handlers to call.
     pub(crate) fn release(&self) {
-        self.dispatcher.release();
+        self.listeners.release();
         for (id, refusal) in self.questions.release(&self.itself()) {
             self.respond(&id, &Err(refusal));
         }
@@ -498,7 +590,12 @@ impl Router {
         if let Err(refusal) = answer {
             log::debug!("{}: refused a request: {}", self.server, said(&refusal.text));
         }
-        self.post_aside(questions::response(id, answer), "(response)");
+        let json = questions::response(id, answer);
+        if self.listeners.want(EventKind::ReplySent) {
+            let body = self.listeners.body(EventKind::ReplySent, "");
+            self.listeners.tell(Body { id: Some(said(id)), bytes: Some(json.len()), ..body });
+        }
+        self.post_aside(json, "(response)");
     }
 
     /// Ends the connection and waits for its threads. Idempotent: the first report stands.
@@ -506,7 +603,7 @@ impl Router {
         if self.is_closing.swap(true, Ordering::AcqRel) {
             // Who closes waits for listener and handlers; those must not wait for them.
             return match self.report.get() {
-                None if self.dispatcher.is_this_thread() || self.questions.is_this_thread() => {
+                None if self.listeners.is_this_thread() || self.questions.is_this_thread() => {
                     CloseReport::default()
                 }
                 _ => self.report.wait().clone(),
@@ -519,11 +616,12 @@ impl Router {
             Ok(transport) => transport.close(until),
             Err(_) => CloseReport::default(),
         };
-        report.left_behind |= !self.dispatcher.close(until);
+        report.left_behind |= !self.listeners.close(until);
         report.left_behind |= !self.questions.close(until);
         report.left_behind |= !self.threads.join(until);
         let report = self.report.get_or_init(|| report).clone();
         drop(reported);
+        self.listeners.clear();
         report
     }
 
@@ -544,6 +642,7 @@ impl Router {
                         let error = message.rpc_error();
                         let (code, text) = (error.code, said(&error.message));
                         log::warn!("{}: an error about no request: {code} {text}", self.server);
+                        self.listeners.trouble("the server sent an error about no request");
                         return None;
                     }
                     _ => {
@@ -553,6 +652,9 @@ impl Router {
                 };
                 let mut pending = self.lock();
                 let entry = pending.requests.remove(&id);
+                if let Some(entry) = &entry {
+                    self.tell_end(id, entry, Ok(&message));
+                }
                 let asks_era = entry.as_ref().is_some_and(|entry| entry.interest.asks_era);
                 if asks_era && *outcome == Outcome::Result {
                     pending.era = Known::default();
@@ -577,6 +679,11 @@ impl Router {
                     return None;
                 }
                 let (id, method) = (id.clone(), method.clone());
+                if self.listeners.want(EventKind::RequestReceived) {
+                    let body = self.listeners.body(EventKind::RequestReceived, &said(&method));
+                    let (id, bytes) = (Some(said(&id)), Some(message.len()));
+                    self.listeners.tell(Body { id, bytes, ..body });
+                }
                 self.answer(id, &method, Some(message), via);
             }
             Kind::Notification { method } => {
@@ -597,8 +704,9 @@ impl Router {
 
     /// Fails the request, and returns it if somebody waits for that.
     fn fail(&self, id: u64, why: Error) -> Option<u64> {
-        let entry = self.lock().requests.remove(&id)?;
-        entry.send(Delivery::Failed(id, why.server(&self.server)));
+        let why = why.server(&self.server);
+        let entry = self.take(id, Err(&why))?;
+        entry.send(Delivery::Failed(id, why));
         Some(id)
     }
 
@@ -611,6 +719,7 @@ impl Router {
         };
         let Some(id) = answers else {
             log::warn!("{}: dropped a message that is nested too deep", self.server);
+            self.listeners.trouble("a message that is nested too deep was dropped");
             return None;
         };
         let text = format!("the server's reply is nested deeper than {most} levels");
@@ -672,14 +781,14 @@ impl Router {
     fn notify(&self, method: &str, message: Message, via: Option<u64>) {
         let target = match method {
             "notifications/progress" => match self.progress_target(&message) {
-                Some(target) => Some(target),
+                Some(target) => Target::Call(target),
                 None => return log::debug!("{}: dropped progress of no request", self.server),
             },
-            "notifications/message" => self.log_target(via),
-            "notifications/cancelled" => return self.cancelled_by_server(&message),
+            "notifications/message" => self.log_target(via).map_or(Target::Nobody, Target::Call),
+            "notifications/cancelled" => Target::Cancelled,
             _ => match self.feeds_for(method, &message, via) {
-                Some(feeds) if feeds.is_empty() => None,
-                Some(feeds) => return self.feed(&feeds, method, &message),
+                Some(feeds) if feeds.is_empty() => Target::Nobody,
+                Some(feeds) => Target::Feeds(feeds),
                 None => {
                     return log::debug!(
                         "{}: dropped {} of no subscription",
@@ -689,15 +798,22 @@ impl Router {
                 }
             },
         };
-        if target.is_none() && !self.dispatcher.has_listener() {
-            return log::debug!("{}: nobody listens for {}", self.server, said(method));
+        let mut taken = true;
+        if method != "notifications/progress" {
+            taken = self.tell_notification(method, &message, matches!(target, Target::Nobody));
         }
-        let notice = Notice::hold(message, &self.held, self.limits.message);
-        let taken = notice.is_some_and(|notice| match target {
-            Some(sender) if sender.len() >= self.limits.notifications.max(1) => false,
-            Some(sender) => sender.send(Delivery::Notice(notice)),
-            None => self.dispatcher.dispatch(notice),
-        });
+        match target {
+            Target::Nobody => {}
+            Target::Call(sender) => {
+                let has_room = sender.len() < self.limits.notifications.max(1);
+                let notice = Notice::hold(message, &self.held, self.limits.message);
+                taken &= notice
+                    .filter(|_| has_room)
+                    .is_some_and(|notice| sender.send(Delivery::Notice(notice)));
+            }
+            Target::Feeds(feeds) => self.feed(&feeds, method, &message),
+            Target::Cancelled => self.cancelled_by_server(&message),
+        }
         if !taken {
             let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
             // A flood of them is not to become a flood of lines.
@@ -705,6 +821,29 @@ impl Router {
                 log::warn!("{}: dropped {dropped} notifications: too many wait", self.server);
             }
         }
+    }
+
+    /// Returns whether all who listen had room for it.
+    fn tell_notification(&self, method: &str, message: &Message, is_aside: bool) -> bool {
+        #[derive(Deserialize)]
+        struct Updated {
+            uri: String,
+        }
+        let kind = EventKind::of(method);
+        let is_heard =
+            self.listeners.want(kind) || is_aside && self.listeners.want_any(Kinds::ASIDES);
+        if !is_heard {
+            if is_aside {
+                log::debug!("{}: nobody listens for {}", self.server, said(method));
+            }
+            return true;
+        }
+        let Ok(params) = message.parse::<RawJson>() else { return true };
+        let mut body = self.listeners.body(kind, method);
+        if kind == EventKind::ResourceUpdated {
+            body.name = params.parse().ok().map(|Updated { uri }| uri);
+        }
+        self.listeners.tell(Body { params: Some(params), is_aside, ..body })
     }
 
     /// The subscriptions that a notification belongs to, or `None` if it names one that there is not.
@@ -827,6 +966,7 @@ impl Inbox for Router {
                 Ok(message) => return self.route(message, via),
                 Err((why, text)) => {
                     log::warn!("{}: skipped a line of {size} bytes: {why}", self.server);
+                    self.listeners.trouble("the server wrote a line that is no message");
                     let start = text.get(..MOST_SHOWN).unwrap_or(&text);
                     let line = said(&String::from_utf8_lossy(start)).into();
                     self.lock().stray_line = Some(line);
@@ -859,7 +999,10 @@ impl Inbox for Router {
                 let error = Error::new(ErrorKind::Limit, text).ran(true);
                 self.ended(Some(id), error.hint("Raise `Limits::message`, or ask for less"));
             }
-            None => log::warn!("{}: dropped a message of {bytes} bytes", self.server),
+            None => {
+                log::warn!("{}: dropped a message of {bytes} bytes", self.server);
+                self.listeners.trouble("a message that is too large was dropped");
+            }
         }
     }
 

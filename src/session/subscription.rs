@@ -176,11 +176,13 @@ impl Subscription {
         let session = self.session.clone();
         self.feed = session.feed(&self.wanted.filter, &self.slot, false);
         let request = ClientRequest::Listen(ListenParams::new(self.wanted.filter.clone()));
+        let mut meta = RequestMeta::default();
+        session.trace(&mut meta);
         let speaking = session.speaking();
         let sending = Sending {
             request: &request,
             speaking: speaking.as_ref().map(|speaking| speaking.of(false)),
-            meta: &RequestMeta::default(),
+            meta: &meta,
             mirror: &[],
             interest: Interest::default(),
             standstill: None,

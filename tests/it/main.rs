@@ -17,6 +17,7 @@ mod common;
 mod credentials;
 mod era;
 mod errors;
+mod events;
 mod example_http;
 mod faults;
 mod handlers;

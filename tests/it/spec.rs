@@ -61,6 +61,8 @@ const REQUIRED: &[&str] = &[
     "TASK-17", "TASK-18", "TASK-21", "TASK-22", "TASK-26", "TASK-29", "TASK-31", "TASK-33",
     "LTASK-1", "LTASK-2", "LTASK-4", "LTASK-5", "LTASK-8", "LTASK-9", "LTASK-10", "LTASK-14",
     "LTASK-15", "LTASK-16", "LTASK-17", "EXT-2", "EXT-4", "EXT-5", "EXT-8", "EXT-10", "APPS-1",
+    // Trace context
+    "OTEL-1", "OTEL-2", "OTEL-4", "OTEL-5", "OTEL-7",
 ];
 
 fn package() -> &'static Path {

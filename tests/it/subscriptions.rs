@@ -47,7 +47,7 @@ fn acknowledge(peer: &Peer, listen: &Received) {
 
 /// A server in which a call of a tool changes what its arguments say, in their order. What it receives
 /// can be seen.
-fn changing(era: Era) -> (Server, Receiver<Received>) {
+pub fn changing(era: Era) -> (Server, Receiver<Received>) {
     let (seen, see) = mpsc::channel();
     let server = Server::in_memory(move |peer| {
         let mut open = Vec::new();
@@ -80,13 +80,13 @@ fn changing(era: Era) -> (Server, Receiver<Received>) {
     (server.era(era), see)
 }
 
-fn change(client: &Client, changes: &[(&str, Value)]) {
+pub fn change(client: &Client, changes: &[(&str, Value)]) {
     let each = |(method, params): &(&str, Value)| json!({ "method": method, "params": params });
     let changes: Vec<_> = changes.iter().map(each).collect();
     let _ = client.call_tool("change", json!({ "changes": changes })).unwrap();
 }
 
-fn updated(uri: &str) -> Change {
+pub fn updated(uri: &str) -> Change {
     Change::ResourceUpdated { uri: uri.to_owned() }
 }
 

@@ -40,7 +40,7 @@ fn with(mut object: Value, more: Value) -> Value {
 }
 
 /// A task of the extension that is asked for as often as is allowed.
-fn task(status: &str) -> Value {
+pub fn task(status: &str) -> Value {
     json!({ "taskId": "t1", "status": status, "createdAt": "2026-07-28T12:00:00Z",
         "lastUpdatedAt": "2026-07-28T12:00:00Z", "ttlMs": null, "pollIntervalMs": 1 })
 }
@@ -49,7 +49,7 @@ fn created() -> Value {
     with(task("working"), json!({ "resultType": "task" }))
 }
 
-fn completed(result: Value) -> Value {
+pub fn completed(result: Value) -> Value {
     with(task("completed"), json!({ "resultType": "complete", "result": result }))
 }
 
@@ -65,7 +65,7 @@ fn asking(keys: &[&str]) -> Value {
 
 /// A server whose calls become a task, of which it says these things, one after the other, and the
 /// last for ever.
-fn following(states: impl IntoIterator<Item = Value>) -> (Server, Receiver<Received>) {
+pub fn following(states: impl IntoIterator<Item = Value>) -> (Server, Receiver<Received>) {
     let all: VecDeque<Value> = states.into_iter().collect();
     played(Era::Modern, with_tasks(), move |wire, first| {
         let mut states = all.clone();
