@@ -23,30 +23,20 @@ mod callers;
 mod clients;
 mod idle;
 mod peak;
-mod process;
 mod reply;
 mod roundtrip;
-mod samples;
 mod server;
 mod size;
 mod startup;
+#[path = "../support/mod.rs"]
+mod support;
 mod syscalls;
-mod table;
 
-use std::env;
 use std::process::ExitCode;
 
 use clients::Subject;
-use table::Table;
-
-struct Figure {
-    name: &'static str,
-    measure: fn(&mut Table),
-    /// Missing its target means the same on any machine, however busy it is.
-    is_immune_to_load: bool,
-    /// Takes too long to be measured unless it is asked for.
-    is_slow: bool,
-}
+use support::figures::{self, Figure, figure, immune_to_load};
+use support::process;
 
 const FIGURES: &[Figure] = &[
     figure("roundtrip", roundtrip::measure),
@@ -54,22 +44,14 @@ const FIGURES: &[Figure] = &[
     figure("reply", reply::measure),
     figure("startup", startup::measure),
     figure("allocations", allocations::measure),
-    Figure { is_immune_to_load: true, ..figure("peak", peak::measure) },
-    Figure { is_immune_to_load: true, ..figure("idle", idle::measure) },
-    Figure { is_immune_to_load: true, ..figure("syscalls", syscalls::measure) },
+    immune_to_load(figure("peak", peak::measure)),
+    immune_to_load(figure("idle", idle::measure)),
+    immune_to_load(figure("syscalls", syscalls::measure)),
     Figure { is_slow: true, ..figure("size", size::measure) },
 ];
 
-const fn figure(name: &'static str, measure: fn(&mut Table)) -> Figure {
-    Figure { name, measure, is_immune_to_load: false, is_slow: false }
-}
-
 fn main() -> ExitCode {
-    let mut arguments: Vec<String> = env::args().skip(1).collect();
-    let count = arguments.len();
-    arguments.retain(|argument| argument != "--bench");
-    // `cargo bench` adds it; `cargo test --all-targets` does not, and wants no benchmark.
-    let is_bench = arguments.len() < count;
+    let Some(arguments) = figures::arguments("stdio") else { return ExitCode::SUCCESS };
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["--serve", size] => server::serve(size.parse().unwrap()),
@@ -86,29 +68,7 @@ fn main() -> ExitCode {
         ["--calls", subject, calls] => {
             syscalls::call(Subject::named(subject), calls.parse().unwrap());
         }
-        ["--check"] => return run(|figure| figure.is_immune_to_load, true),
-        [] if is_bench => return run(|figure| !figure.is_slow, false),
-        [] => eprintln!("`cargo bench --bench stdio` runs the benchmarks"),
-        names => {
-            if let Some(unknown) =
-                names.iter().find(|name| FIGURES.iter().all(|f| f.name != **name))
-            {
-                let all: Vec<&str> = FIGURES.iter().map(|figure| figure.name).collect();
-                eprintln!("no figure is called {unknown}; there are: {}", all.join(", "));
-                return ExitCode::FAILURE;
-            }
-            return run(|figure| names.contains(&figure.name), false);
-        }
+        words => return figures::run(FIGURES, words),
     }
     ExitCode::SUCCESS
-}
-
-fn run(wanted: impl Fn(&Figure) -> bool, must_hold: bool) -> ExitCode {
-    let mut table = Table::default();
-    for figure in FIGURES.iter().filter(|figure| wanted(figure)) {
-        eprintln!("{} …", figure.name);
-        (figure.measure)(&mut table);
-    }
-    println!("{table}");
-    if must_hold && table.misses() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

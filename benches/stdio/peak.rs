@@ -1,9 +1,9 @@
 //! The most memory of a program that does nothing but receive replies of 10 MiB.
 
 use crate::clients::Subject;
-use crate::process::{peak_memory, role};
 use crate::reply::SIZE;
-use crate::table::{Must, Row, Table};
+use crate::support::process::{peak_memory, role};
+use crate::support::table::{Must, Row, Table};
 
 const REPLIES: usize = 3;
 

@@ -1,9 +1,10 @@
 //! One caller, one call after the other.
 
 use crate::clients::Subject;
-use crate::process::pinned;
-use crate::samples::{interleave, p50};
-use crate::table::{Must, Row, Table};
+use crate::support::calls::p50;
+use crate::support::process::pinned;
+use crate::support::samples::interleave;
+use crate::support::table::{Must, Row, Table};
 
 const ROUNDS: usize = 100;
 const CALLS: usize = 200;

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::{env, fs};
 
 use crate::clients::Subject;
-use crate::table::{Must, Row, Table};
+use crate::support::table::{Must, Row, Table};
 
 const PROGRAM: &str = r#"
 fn main() -> umcp::Result<()> {

@@ -6,9 +6,9 @@ use std::time::Instant;
 use umcp::{Client, Era, json};
 
 use crate::clients::{Floor, Subject, umcp_server};
-use crate::process::role;
-use crate::samples::interleave;
-use crate::table::{Must, Row, Table};
+use crate::support::process::role;
+use crate::support::samples::interleave;
+use crate::support::table::{Must, Row, Table};
 
 const ROUNDS: usize = 100;
 

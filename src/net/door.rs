@@ -5,10 +5,11 @@
 //! begins another, so that at most one thread waits for a host that does not answer; and until the
 //! host has answered once, lanes try one at a time.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -20,11 +21,31 @@ use ureq::{Error, Timeout};
 
 use crate::deadline::Deadline;
 
+use super::one_piece::OnePiece;
+
 /// What is known of attempts to connect to one host.
 #[derive(Default)]
 pub(crate) struct Host {
     attempts: Mutex<Attempts>,
     changed: Condvar,
+}
+
+impl Host {
+    /// That of a URL, which all of this program's clients share.
+    pub(crate) fn of(url: &Uri) -> Arc<Self> {
+        static HOSTS: Mutex<BTreeMap<String, Weak<Host>>> = Mutex::new(BTreeMap::new());
+        let scheme = url.scheme_str().unwrap_or_default();
+        let authority = url.authority().map(|it| it.as_str().to_ascii_lowercase());
+        let name = format!("{scheme}://{}", authority.unwrap_or_default());
+        let mut hosts = locked(&HOSTS);
+        if let Some(host) = hosts.get(&name).and_then(Weak::upgrade) {
+            return host;
+        }
+        hosts.retain(|_, host| host.strong_count() > 0);
+        let host = Arc::new(Self::default());
+        hosts.insert(name, Arc::downgrade(&host));
+        host
+    }
 }
 
 #[derive(Default)]
@@ -224,7 +245,7 @@ impl Connector for Opener {
         self.door.enter()?;
         let connected = self.inner.connect(details, chained);
         self.door.leave(Some(connected.is_ok()));
-        connected
+        Ok(connected?.map(|connection| Box::new(OnePiece::new(connection)) as Self::Out))
     }
 }
 
@@ -275,6 +296,19 @@ mod tests {
 
     fn next(said: &Receiver<&'static str>) -> &'static str {
         said.recv_timeout(Duration::from_secs(30)).unwrap()
+    }
+
+    #[test]
+    fn a_host_is_the_same_for_all_that_are_connected_to_it() {
+        let of = |url: &str| Host::of(&url.parse().unwrap());
+        let host = of("http://one.invalid:81/mcp");
+        assert!(Arc::ptr_eq(&host, &of("http://ONE.invalid:81/other?x=y")));
+        for other in ["http://one.invalid/", "https://one.invalid:81/", "http://two.invalid:81/"] {
+            assert!(!Arc::ptr_eq(&host, &of(other)), "{other}");
+        }
+        locked(&host.attempts).answers = true;
+        drop(host);
+        assert!(!locked(&of("http://one.invalid:81/mcp").attempts).answers, "nobody kept it");
     }
 
     #[test]

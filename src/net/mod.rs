@@ -1,6 +1,7 @@
 //! HTTP exchanges over ureq: one lane, one exchange at a time, one way to interrupt it.
 
 mod door;
+mod one_piece;
 mod redirect;
 mod retry_after;
 mod settings;
@@ -270,13 +271,16 @@ pub(crate) struct Events {
 impl Response {
     /// `limit`: the most data of one event that is kept.
     pub(crate) fn into_events(self, limit: usize) -> Events {
-        const READ_AT_ONCE: usize = 16 * 1024;
         let decoder = Decoder::new(limit);
-        Events { body: self.body.into_reader(), decoder, buffer: vec![0; READ_AT_ONCE] }
+        Events { body: self.body.into_reader(), decoder, buffer: vec![0; Events::FIRST_READ] }
     }
 }
 
 impl Events {
+    /// Most streams are short.
+    const FIRST_READ: usize = 1024;
+    const LARGEST_READ: usize = 32 * 1024;
+
     /// The id to resume the stream from, or nothing.
     pub(crate) fn last_event_id(&self) -> &str {
         self.decoder.last_event_id()
@@ -292,6 +296,9 @@ impl Events {
         let came = self.body.read(&mut self.buffer);
         let came = came.map_err(|error| failure(ureq::Error::from(error)))?;
         self.decoder.feed(self.buffer.get(..came).unwrap_or_default(), each);
+        if came == self.buffer.len() && came < Self::LARGEST_READ {
+            self.buffer.resize(2 * came, 0);
+        }
         Ok(came)
     }
 }

@@ -129,9 +129,7 @@ impl Decoder {
                 }
                 (b' ', Some(_)) if std::mem::take(&mut self.at_value_start) => rest,
                 (_, Some(field)) => {
-                    let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-                    let end = bytes.iter().position(is_end).unwrap_or(bytes.len());
-                    let (piece, rest) = bytes.split_at(end);
+                    let (piece, rest) = bytes.split_at(line_length(bytes));
                     self.at_value_start = false;
                     self.read_value(field, piece, each);
                     rest
@@ -223,6 +221,19 @@ impl Decoder {
             None => {}
         }
     }
+}
+
+/// How many bytes come before the end of the line, or all. Written so that many bytes are looked at
+/// in one step.
+fn line_length(bytes: &[u8]) -> usize {
+    const BLOCK: usize = 64;
+    let is_end = |byte: &u8| (*byte == b'\r') | (*byte == b'\n');
+    let (blocks, _) = bytes.as_chunks::<BLOCK>();
+    let has_end =
+        |block: &[u8; BLOCK]| block.iter().map(|byte| u8::from(is_end(byte))).sum::<u8>() > 0;
+    let start = blocks.iter().take_while(|block| !has_end(block)).count() * BLOCK;
+    let rest = bytes.get(start..).unwrap_or_default();
+    start + rest.iter().position(is_end).unwrap_or(rest.len())
 }
 
 /// Appends what there is room for.

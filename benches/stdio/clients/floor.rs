@@ -3,7 +3,9 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout};
 
-use super::{Call, pipes, wire};
+use super::pipes;
+use crate::support::calls::Call;
+use crate::support::wire;
 
 pub struct Floor {
     // The server, which is waited for, ends with its stdin: that is dropped first.
@@ -41,6 +43,7 @@ impl Floor {
     pub fn call(&mut self, text: &str) -> wire::CallResult {
         self.line.clear();
         wire::write_call(&mut self.line, self.next_id, text);
+        self.line.push(b'\n');
         self.stdin.write_all(&self.line).unwrap();
         self.read();
         let response: wire::Response = serde_json::from_slice(&self.line).unwrap();

@@ -5,13 +5,12 @@ mod pipes;
 mod raw;
 mod reference;
 mod umcp;
-mod wire;
 
 pub use floor::Floor;
 pub use umcp::server as umcp_server;
 
-/// One call; returns the size of the text that came back.
-pub type Call = Box<dyn FnMut() -> usize + Send>;
+use crate::support::calls::Call;
+use crate::support::replies::text;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
@@ -27,6 +26,8 @@ use Subject::{Raw, Reference, Threads, Umcp};
 
 impl Subject {
     pub const ALL: [Subject; 5] = [Raw, Subject::Floor, Reference, Umcp, Threads];
+    /// Those whose ratio is shown. The first counts.
+    pub const JUDGED: [Subject; 2] = [Umcp, Threads];
     /// Those that many callers can share.
     pub const SHARED: [Subject; 3] = [Reference, Umcp, Threads];
     /// Those that read what came.
@@ -54,7 +55,7 @@ impl Subject {
     /// As `connect`, with that many callers on the one connection.
     pub fn share(self, size: usize, callers: usize) -> Vec<Call> {
         // What is sent is as long as what comes back, except when that is huge.
-        let argument = super::server::text(if size <= 1024 { size } else { 0 });
+        let argument = text(if size <= 1024 { size } else { 0 });
         match self {
             Raw => vec![raw::connect(size, &argument)],
             Subject::Floor => vec![floor::connect(size, argument)],

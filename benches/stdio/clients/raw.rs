@@ -3,7 +3,9 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout};
 
-use super::{Call, pipes, wire};
+use super::pipes;
+use crate::support::calls::Call;
+use crate::support::wire;
 
 struct Raw {
     // The server, which is waited for, ends with its stdin: that is dropped first.
@@ -27,6 +29,7 @@ pub fn connect(size: usize, argument: &str) -> Call {
     let (server, stdin, stdout) = pipes::start(size);
     let mut request = Vec::new();
     wire::write_call(&mut request, 1, argument);
+    request.push(b'\n');
     let mut raw = Raw { stdin, stdout, request, line: Vec::new(), server };
     Box::new(move || {
         raw.exchange();

@@ -9,7 +9,9 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use super::{Call, pipes, wire};
+use super::pipes;
+use crate::support::calls::Call;
+use crate::support::wire;
 
 struct Reference {
     stdin: Mutex<Option<ChildStdin>>,
@@ -43,6 +45,7 @@ impl Reference {
         self.waiting.lock().unwrap().insert(id, caller);
         let mut line = Vec::new();
         wire::write_call(&mut line, id, text);
+        line.push(b'\n');
         self.stdin.lock().unwrap().as_mut().unwrap().write_all(&line).unwrap();
         reply.recv().unwrap()
     }

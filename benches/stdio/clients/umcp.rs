@@ -2,12 +2,13 @@
 
 use umcp::{Client, Server};
 
-use super::{Call, wire};
-use crate::process::{itself, server_arguments};
+use crate::support::calls::Call;
+use crate::support::process::{itself, server_arguments};
+use crate::support::wire;
 
 /// The tuned server, as umcp starts it.
 pub fn server(fast_path: bool, size: usize) -> Server {
-    Server::command(itself()).args(server_arguments(size)).fast_path(fast_path)
+    Server::command(itself()).args(server_arguments(&[&size.to_string()])).fast_path(fast_path)
 }
 
 pub fn share(fast_path: bool, size: usize, argument: String, callers: usize) -> Vec<Call> {
