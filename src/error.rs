@@ -91,7 +91,7 @@ pub struct RpcError {
 
 /// Why a transport turned a request away, where the session can do something about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only HTTP knows refusals"))]
+#[cfg_attr(not(feature = "http"), allow(dead_code))]
 pub(crate) enum Refusal {
     /// Whatever is there does not know such requests.
     Unrecognised,

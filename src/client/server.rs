@@ -79,7 +79,7 @@ impl Server {
         Self::new(Reach::Command(CommandLine::new(program.as_ref())))
     }
 
-    /// The URL of a Streamable HTTP endpoint.
+    /// The URL of a server, over Streamable HTTP or the older HTTP+SSE: which one is found out.
     pub fn url(url: impl Into<String>) -> Self {
         Self::new(Reach::Url(url.into()))
     }

@@ -35,6 +35,8 @@ pub mod reading {}
 #[doc = include_str!("prompting.md")]
 pub mod prompting {}
 
+// It is about HTTP, too, whoever reads it.
+#[cfg_attr(not(feature = "http"), allow(rustdoc::broken_intra_doc_links))]
 #[doc = include_str!("transports.md")]
 pub mod transports {}
 

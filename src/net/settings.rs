@@ -140,6 +140,7 @@ impl Settings {
 
     /// How exchanges are made.
     pub(super) fn config(&self, url: &Uri) -> Config {
+        const BUFFER: usize = 32 * 1024;
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             // A redirect would carry headers to wherever the server likes.
@@ -147,8 +148,10 @@ impl Settings {
             .max_idle_connections(1)
             .max_idle_connections_per_host(1)
             .max_idle_age(STAYS_OPEN)
-            .input_buffer_size(32 * 1024)
-            .output_buffer_size(32 * 1024);
+            .input_buffer_size(BUFFER)
+            // A full one would be taken for the end of the connection.
+            .max_response_header_size(BUFFER - 1)
+            .output_buffer_size(BUFFER);
         // Proxies are for the network; this machine's own servers are not behind them.
         if is_loopback(url) {
             config = config.proxy(None);

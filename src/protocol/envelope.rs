@@ -74,6 +74,8 @@ impl fmt::Display for Malformed {
 /// Messages of this size are worth a look at their ends before they are scanned.
 const LARGE: usize = 64 * 1024;
 
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// The id and the place of the result in a large response of one of the two usual forms, with
 /// everything before the result or after it. That it is JSON, and that nothing else is beside it,
 /// shows when it is parsed: so what is large is read once.
@@ -183,7 +185,11 @@ impl Message {
     /// Scans one message. Invalid UTF-8 inside is replaced (U+FFFD) rather than refused.
     /// What is no message comes back.
     pub(crate) fn scan(text: Vec<u8>) -> Result<Message, (Malformed, Vec<u8>)> {
-        let text = utf8(text);
+        let mut text = utf8(text);
+        // Tolerated, as it is before a line.
+        if text.starts_with(BYTE_ORDER_MARK) {
+            text.drain(..BYTE_ORDER_MARK.len_utf8());
+        }
         if let Some((id, result)) = large_result(&text) {
             let kind = Kind::Response { id: ResponseId::Ours(id), outcome: Outcome::Result };
             return Ok(Message { text, kind, payload: Some(result) });

@@ -240,6 +240,13 @@ impl<'o> Attempt<'o> {
         Ok(id)
     }
 
+    /// Waits no longer for anything that was sent.
+    pub(super) fn leave(&self) {
+        for sent in &self.sent {
+            self.router.withdraw(sent.id, "");
+        }
+    }
+
     fn forget(&mut self, id: u64) {
         self.router.withdraw(id, "");
         self.sent.retain(|sent| sent.id != id);

@@ -282,6 +282,9 @@ impl<'a> PendingRequest<'a> {
         };
         let message = match ran {
             true => format!("no reply within {set_to:?} (`{clock}`); the server was told to stop"),
+            false if self.session.answers_or_fails() => {
+                format!("no connection within {set_to:?} (`{clock}`): nothing was sent")
+            }
             false => format!("not sent within {set_to:?} (`{clock}`): the server does not read"),
         };
         let error = Error::new(ErrorKind::Timeout, message).hint(advice).ran(ran);

@@ -95,13 +95,18 @@ impl Session {
         let left = clocks.next().0.remaining();
         let clocks = Clocks::start(self.opening.timeouts.connect.min(left), left);
         let mut attempt = Attempt::over(self.router.clone(), &self.opening, clocks, cancel);
-        attempt.begin(Era::Legacy)?;
-        if let Some(level) = self.log_level() {
+        let begun = attempt.begin(Era::Legacy);
+        if begun.is_ok()
+            && let Some(level) = self.log_level()
+        {
             let told = attempt.ask(&ClientRequest::SetLevel(SetLevelParams::new(level)));
             if let Err(error) = told {
                 log::debug!("{}: the log level was lost: {error}", self.server());
             }
         }
+        // The connection goes on: what was not answered in time is not to stay on it.
+        attempt.leave();
+        begun?;
         self.renewal.lock().generation += 1;
         Ok(())
     }

@@ -369,6 +369,8 @@ impl Router {
                     // An exchange answers its own request and no other.
                     (ResponseId::Ours(id), via) if via.is_none_or(|via| via == *id) => *id,
                     (ResponseId::Missing, Some(via)) => via,
+                    // Python's SDK 1.x calls what it refuses unread `"server-error"`.
+                    (ResponseId::Foreign, Some(via)) if *outcome == Outcome::Error => via,
                     (ResponseId::Missing, None) if *outcome == Outcome::Error => {
                         let error = message.rpc_error();
                         let (code, text) = (error.code, said(&error.message));

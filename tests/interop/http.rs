@@ -12,7 +12,9 @@ use umcp::{Client, Era, ErrorKind, LoggingLevel, Notification, ProtocolVersion, 
 use crate::everything::everything_works;
 use crate::node::{ALL, WARNINGS, count, node_works};
 use crate::python::python_works;
-use crate::{everything, is_cancelled_meanwhile, node, python, script, sees_a_cancellation};
+use crate::{
+    everything, installed, is_cancelled_meanwhile, node, python, script, sees_a_cancellation,
+};
 
 /// For what comes within moments, unless it never does.
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -285,6 +287,30 @@ fn python_works_over_http_sse() {
     assert_eq!(client.call_tool("grow", json!({})).unwrap().text(), "grown");
     is_told(&says, "notifications/tools/list_changed");
     closes(&client);
+}
+
+/// Python's SDK before it knew the modern era: most of the servers that there are.
+#[test]
+fn old_python_works_over_http() {
+    for (serves, path) in [("http", "/mcp"), ("sse", "/sse")] {
+        let python = installed("python-1.26/bin/python");
+        let command = [python, script("old_mcp_server.py"), serves.to_owned()];
+        let listening = Listening::start(&command, path, 0);
+        let client = Client::open(Server::url(listening.url())).unwrap();
+        assert_eq!(client.protocol_version(), ProtocolVersion::V2025_11_25);
+        let tools = client.list_tools().unwrap();
+        assert_eq!(tools.len(), 3, "{serves}");
+        let mut steps = Vec::new();
+        let count = client.tool("count").arg("steps", 3);
+        let counted = count.on_progress(|step| steps.push(step.progress)).call().unwrap();
+        assert_eq!(counted.text(), "counted to 3");
+        // It sends progress on its own stream, where that may come too late.
+        assert!(serves == "http" || steps == [1.0, 2.0, 3.0], "{steps:?}");
+        assert!(client.call_tool("fail", json!({})).unwrap().is_error);
+        assert_eq!(client.read_resource("memo://square/5").unwrap().contents.len(), 1);
+        adds_many_at_once(&client, "add");
+        closes(&client);
+    }
 }
 
 /// LHTTP-8, LHTTP-9: calls of a client whose server is another one now, which knows no session.

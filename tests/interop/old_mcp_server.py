@@ -1,8 +1,10 @@
-"""A server on `mcp` 1.6. It ignores `server/discover`, and dies of a `ping` before `initialize`.
+"""A server on an old `mcp`.
 
-Appends a line to the file it is told of whenever it starts.
+Over stdio, on 1.6, it ignores `server/discover`, and dies of a `ping` before `initialize`; it appends a line
+to the file it is told of whenever it starts. Told `http` or `sse` instead, it says on which port it listens.
 """
 
+import socket
 import sys
 
 from mcp.server.fastmcp import Context, FastMCP
@@ -49,7 +51,19 @@ def greeting(name: str) -> str:
     return f"Please greet {name}."
 
 
+def listen(app):
+    import uvicorn
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(f"listening on {listener.getsockname()[1]}", flush=True)
+    uvicorn.Server(uvicorn.Config(app, log_level="critical")).run(sockets=[listener])
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["http"]:
+        sys.exit(listen(server.streamable_http_app()))
+    if sys.argv[1:] == ["sse"]:
+        sys.exit(listen(server.sse_app()))
     if len(sys.argv) > 1:
         with open(sys.argv[1], "a", encoding="utf-8") as starts:
             starts.write("started\n")

@@ -8,14 +8,10 @@
 //! UMCP_WRITE_SNAPSHOT=1 cargo test --test it faults
 //! ```
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
-use std::{env, fs};
 
 use umcp::{
     CancelToken, Client, Era, ErrorKind, Limits, LoggingLevel, ProtocolVersion, Result, Server,
@@ -26,6 +22,12 @@ use umcp::{
 use crate::alone::until;
 use crate::alone::{Holdings, alone, leaves_nothing, peak};
 use crate::common::example;
+use crate::snapshot::Snapshot;
+
+const SNAPSHOT: Snapshot = Snapshot {
+    file: "faults.snapshot",
+    head: "# What umcp says of every fault of examples/hostile: see faults.rs.",
+};
 
 const MIB: usize = 1024 * 1024;
 /// The limit in force, unless a test sets another.
@@ -688,7 +690,7 @@ fn listed() -> Vec<String> {
 #[test]
 fn every_fault_has_a_test_and_what_is_said_of_it() {
     let tests = include_str!("faults.rs");
-    let snapshot = Snapshot::read().0;
+    let snapshot = SNAPSHOT.read();
     let names = listed();
     assert!(names.len() > 40, "{names:?}");
     for name in &names {
@@ -742,55 +744,8 @@ fn fault_within(
     if let (Some(output), true) = (output, cfg!(unix)) {
         let text = String::from_utf8(output.stdout).unwrap();
         let said = text.split_once("\n<said>").and_then(|(_, rest)| rest.split_once("</said>\n"));
-        Snapshot::compare(name, said.unwrap().0);
-    }
-}
-
-/// What was said of each fault. The further lines of a text are indented.
-struct Snapshot(BTreeMap<String, String>);
-
-impl Snapshot {
-    const HEAD: &str = "# What umcp says of every fault of examples/hostile: see faults.rs.";
-
-    fn path() -> std::path::PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/faults.snapshot")
-    }
-
-    fn read() -> Self {
-        let text = fs::read_to_string(Self::path()).unwrap_or_default();
-        let mut entries = BTreeMap::new();
-        let mut key = None;
-        for line in text.lines().filter(|line| !line.starts_with('#')) {
-            match (line.split_once(": "), line.starts_with(' '), &key) {
-                (Some((name, said)), false, _) => {
-                    entries.insert(name.to_owned(), said.to_owned());
-                    key = Some(name.to_owned());
-                }
-                (_, _, Some(key)) => _ = write!(entries.get_mut(key).unwrap(), "\n{line}"),
-                (_, _, None) => panic!("a line of no fault: {line}"),
-            }
-        }
-        Self(entries)
-    }
-
-    fn compare(name: &str, said: &str) {
-        static WRITING: Mutex<()> = Mutex::new(());
-        let _one_at_a_time = WRITING.lock();
-        let mut all = Self::read();
-        // Where the program stands, and how long it all took, are not the same everywhere.
+        // Where the program stands is not the same everywhere.
         let program = example("hostile").to_string_lossy().into_owned();
-        let said = &match said.replace(&program, "hostile").split_once(" (after ") {
-            Some((before, after)) => before.to_owned() + after.split_once(')').unwrap().1,
-            None => said.replace(&program, "hostile"),
-        };
-        if env::var_os("UMCP_WRITE_SNAPSHOT").is_none() {
-            assert_eq!(Some(said.as_str()), all.0.get(name).map(String::as_str), "{name}");
-            return;
-        }
-        all.0.insert(name.to_owned(), said.to_owned());
-        let lines = all.0.iter().fold(Self::HEAD.to_owned() + "\n", |text, (name, said)| {
-            text + &format!("{name}: {said}\n")
-        });
-        fs::write(Self::path(), lines).unwrap();
+        SNAPSHOT.compare(name, &said.unwrap().0.replace(&program, "hostile"));
     }
 }

@@ -1,6 +1,6 @@
 //! Streamable HTTP, against a small server on this machine.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
@@ -160,7 +160,7 @@ fn many_calls_at_once_have_a_connection_each_and_keep_to_the_limit() {
 /// What an answer makes of a call, and whether the tool may have run.
 type Outcome = (fn(&Post) -> Answer, ErrorKind, bool);
 
-const OUTCOMES: [Outcome; 15] = [
+const OUTCOMES: [Outcome; 16] = [
     (|_| http(401, "WWW-Authenticate: Bearer\r\n", ""), ErrorKind::Authorization, false),
     (|_| http(403, "", "forbidden"), ErrorKind::Authorization, true),
     (|_| http(404, "", "<h1>not found</h1>"), ErrorKind::Unreachable, false),
@@ -183,6 +183,11 @@ const OUTCOMES: [Outcome; 15] = [
         ErrorKind::Rpc,
         true,
     ),
+    (
+        |_| http(429, "Retry-After: 7\r\n", r#"{"error":{"code":-32000,"message":"later"}}"#),
+        ErrorKind::Unreachable,
+        false,
+    ),
 ];
 
 #[test]
@@ -197,7 +202,7 @@ fn every_answer_that_is_no_result_is_an_error_of_its_kind() {
             let error = call(&client).unwrap_err();
             assert_eq!((error.kind(), error.may_have_run()), (kind, ran), "{number}: {error}");
             assert!(error.to_string().starts_with("web: tools/call \"x\": "), "{error}");
-            let wait = (number == 5).then_some(Duration::from_secs(7));
+            let wait = matches!(number, 5 | 15).then_some(Duration::from_secs(7));
             assert_eq!(error.retry_after(), wait, "{number}");
             // It was one exchange's, and the client goes on.
             assert_eq!(client.list_tools().unwrap(), [], "{number}");
@@ -350,6 +355,22 @@ fn leaving_a_call_closes_its_exchange_and_sends_nothing() {
             let told = endpoint.posts.try_iter().any(|post| post.is("notifications/cancelled"));
             assert!(!told, "{number}");
         }
+    });
+}
+
+#[test]
+fn a_request_arrives_in_one_piece() {
+    soon(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+        let opening = thread::spawn(move || Client::connect(url));
+        let (mut connection, _) = listener.accept().unwrap();
+        let mut piece = [0; 4096];
+        let came = connection.read(&mut piece).unwrap();
+        let piece = str::from_utf8(&piece[..came]).unwrap();
+        assert!(piece.starts_with("POST /mcp HTTP/1.1\r\n") && piece.ends_with("}}"), "{piece}");
+        drop((listener, connection));
+        opening.join().unwrap().unwrap_err();
     });
 }
 

@@ -22,9 +22,11 @@ enum Body {
     Rpc(i64),
     /// The same without an id.
     Anonymous(i64),
+    /// The same under an id that nobody has given, as Python's SDK 1.x does it.
+    Foreign(i64),
 }
 
-use Body::{Anonymous, Empty, Html, Rpc};
+use Body::{Anonymous, Empty, Foreign, Html, Rpc};
 
 fn refusal(post: &Post, status: u16, body: Body) -> Answer {
     let data = json!({ "supported": ["2026-07-28"], "requested": "2026-07-28" });
@@ -40,12 +42,24 @@ fn refusal(post: &Post, status: u16, body: Body) -> Answer {
         Anonymous(code) => {
             http(status, json, json!({ "jsonrpc": "2.0", "error": error(code) }).to_string())
         }
+        Foreign(code) => {
+            let reply = json!({ "jsonrpc": "2.0", "id": "server-error", "error": error(code) });
+            http(status, json, reply.to_string())
+        }
     }
 }
 
 /// What is not of the modern era, whatever its code.
-const NOT_MODERN: [Body; 7] =
-    [Empty, Html, Rpc(-32601), Rpc(-32600), Rpc(-32000), Rpc(-32004), Anonymous(-32602)];
+const NOT_MODERN: [Body; 8] = [
+    Empty,
+    Html,
+    Rpc(-32601),
+    Rpc(-32600),
+    Rpc(-32000),
+    Rpc(-32004),
+    Anonymous(-32602),
+    Foreign(-32600),
+];
 
 /// What a legacy server without sessions and streams answers.
 fn legacy(post: &Post) -> Answer {
@@ -99,7 +113,7 @@ fn a_probe_that_is_refused_in_modern_words_does_not() {
     soon(|| {
         for status in [200, 400, 404, 500] {
             for code in [-32020, -32021, -32022] {
-                for body in [Rpc(code), Anonymous(code)] {
+                for body in [Rpc(code), Anonymous(code), Foreign(code)] {
                     let endpoint = Endpoint::bare(move |post| refusal(post, status, body));
                     let error = Client::open(endpoint.server()).unwrap_err();
                     let named = error.rpc().map(|rpc| rpc.code);
@@ -177,11 +191,12 @@ fn what_is_no_evidence_of_an_era_is_reported_and_nothing_else_is_tried() {
 }
 
 /// The answer to `initialize`, after which a server of the old transport is looked for or not.
-const REFUSALS: [(u16, Body, bool); 21] = [
+const REFUSALS: [(u16, Body, bool); 22] = [
     (400, Empty, true),
     (400, Html, true),
     (400, Rpc(-32000), true),
     (400, Anonymous(-32600), true),
+    (400, Foreign(-32600), true),
     (404, Empty, true),
     (404, Html, true),
     (404, Rpc(-32000), true),
@@ -219,7 +234,7 @@ fn an_initialize_that_is_refused_may_lead_to_the_old_transport_and_is_reported_e
             assert_eq!(endpoint.seen(), order, "{status} {body:?}");
             let code = error.rpc().map(|rpc| rpc.code);
             match body {
-                Rpc(expected) | Anonymous(expected) => {
+                Rpc(expected) | Anonymous(expected) | Foreign(expected) => {
                     assert_eq!(code, Some(expected), "{status} {body:?}: {error}");
                 }
                 Empty | Html => {

@@ -312,6 +312,45 @@ fn a_server_is_answered_while_a_call_s_stream_is_read() {
     });
 }
 
+// ERA-51, RPC-15
+#[test]
+fn what_a_server_asks_before_it_answers_initialize_is_answered_too() {
+    soon(|| {
+        for names in [true, false] {
+            let (answered, wait) = mpsc::channel::<()>();
+            let (answered, wait) = (Mutex::new(answered), Arc::new(Mutex::new(wait)));
+            let endpoint = Endpoint::bare(move |post| match post.what() {
+                "(response)" => {
+                    answered.lock().unwrap().send(()).unwrap();
+                    http(202, "", "")
+                }
+                "initialize" => {
+                    let result = json!({ "protocolVersion": "2025-11-25", "capabilities": {},
+                        "serverInfo": { "name": "legacy", "version": "1" } });
+                    let (reply, wait) = (response(post, &result), wait.clone());
+                    let write = move |chunks: &mut Chunks| {
+                        chunks.event(&ping("p"));
+                        wait.lock().unwrap().recv().unwrap();
+                        chunks.event(&reply);
+                        chunks.end();
+                    };
+                    let session = if names { "Mcp-Session-Id: s1\r\n" } else { "" };
+                    let headers = format!("Content-Type: text/event-stream\r\n{session}");
+                    Answer::Chunked { status: 200, headers, write: Box::new(write) }
+                }
+                "GET" => http(405, "", ""),
+                _ => session(post).unwrap(),
+            });
+            let client = Client::open(endpoint.server()).unwrap();
+            let answer = endpoint.next("(response)");
+            assert_eq!(answer.body, json!({ "jsonrpc": "2.0", "id": "p", "result": {} }));
+            assert_eq!(answer.header("mcp-session-id"), names.then_some("s1"));
+            assert_eq!(answer.header("mcp-protocol-version"), None);
+            client.close();
+        }
+    });
+}
+
 /// A server whose calls are answered on streams that the test writes, as are all GETs.
 fn held_streams() -> (Endpoint, Receiver<Chunks>, Receiver<Chunks>) {
     let (posts, of_posts) = mpsc::channel();
@@ -326,7 +365,7 @@ fn held_streams() -> (Endpoint, Receiver<Chunks>, Receiver<Chunks>) {
 // LHTTP-23, LHTTP-24, LHTTP-25, LHTTP-26, LHTTP-28
 #[test]
 fn the_server_s_own_stream_is_opened_again_where_it_ended() {
-    const RETRY: Duration = Duration::from_millis(300);
+    const RETRY: Duration = Duration::from_millis(100);
     soon(|| {
         let ends: [fn(Chunks); 2] = [Chunks::finish, Chunks::cut];
         for end in ends {
@@ -334,10 +373,10 @@ fn the_server_s_own_stream_is_opened_again_where_it_ended() {
             let (client, hear) = listening(&endpoint);
             assert_eq!(endpoint.next("GET").header("last-event-id"), None);
             let mut own = gets.recv().unwrap();
-            own.send(format!("id: e1\nretry: 300\n{}", event(&log("one"))));
+            own.send(format!("id: e1\nretry: 100\n{}", event(&log("one"))));
             assert_eq!(hear.recv().unwrap(), "one");
-            // Also what has no data is a place to go on from.
-            for id in ["e1", "e2", "e3"] {
+            // Also what has no data is a place to go on from, and no failure.
+            for id in ["e1", "e2", "e3", "e4", "e5", "e6"] {
                 own.send(format!("id: {id}\ndata:\n\n"));
                 let ended = Instant::now();
                 end(own);
@@ -856,5 +895,61 @@ fn closing_leaves_nothing_behind() {
             assert!(!client.close().left_behind);
         }
         before.are_all_there_is();
+    });
+}
+
+#[test]
+fn an_opening_that_is_given_up_at_any_moment_leaves_nothing_behind() {
+    let test = "http_legacy::an_opening_that_is_given_up_at_any_moment_leaves_nothing_behind";
+    alone(test, || {
+        let endpoint = Endpoint::legacy(|_| Answer::Silence);
+        let before = Holdings::now();
+        for step in 0..60 {
+            let token = CancelToken::new();
+            let (server, other) = (endpoint.server(), token.clone());
+            let opening = thread::spawn(move || {
+                let opened = Client::builder().cancel_token(&other).open(server);
+                opened.map(|client| assert!(!client.close().left_behind))
+            });
+            // When the server has seen so much.
+            for _ in 0..step % 5 {
+                endpoint.posts.recv_timeout(SHORT).ok();
+            }
+            token.cancel();
+            drop(opening.join().unwrap());
+            while endpoint.posts.try_recv().is_ok() {}
+        }
+        before.are_all_there_is();
+    });
+}
+
+#[test]
+fn a_stream_that_waits_for_its_token_does_not_outlive_its_client() {
+    let test = "http_legacy::a_stream_that_waits_for_its_token_does_not_outlive_its_client";
+    alone(test, || {
+        let endpoint = Endpoint::legacy(|_| Answer::Silence);
+        let before = Holdings::now();
+        let (asks, asked) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let (asks, released) = (Mutex::new(asks), Mutex::new(released));
+        let count = AtomicUsize::new(0);
+        let server = endpoint.server().bearer_token_with(move || {
+            // After the probe, `initialize` and the notification.
+            if count.fetch_add(1, Ordering::Relaxed) == 3 {
+                asks.lock().unwrap().send(()).unwrap();
+                released.lock().unwrap().recv().unwrap();
+            }
+            Ok::<_, String>("token".to_owned())
+        });
+        let token = CancelToken::new();
+        let other = token.clone();
+        let opening =
+            thread::spawn(move || Client::builder().cancel_token(&other).open(server).is_err());
+        asked.recv().unwrap();
+        token.cancel();
+        assert!(opening.join().unwrap());
+        release.send(()).unwrap();
+        before.are_all_there_is();
+        assert!(!endpoint.seen().contains(&"GET".to_owned()));
     });
 }

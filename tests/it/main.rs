@@ -26,6 +26,8 @@ mod http;
 #[cfg(feature = "http")]
 mod http_era;
 #[cfg(feature = "http")]
+mod http_faults;
+#[cfg(feature = "http")]
 mod http_legacy;
 #[cfg(feature = "http")]
 mod http_peer;
@@ -39,6 +41,7 @@ mod methods;
 #[cfg(feature = "http")]
 mod mirrored;
 mod rpc;
+mod snapshot;
 mod spec;
 mod stdio;
 #[cfg(feature = "tls")]

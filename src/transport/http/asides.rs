@@ -1,6 +1,6 @@
-//! What no caller waits for: notifications, and answers to what a legacy server asks. They leave in
-//! order while the exchanges of calls go on, on threads that are there only while there is something
-//! to send.
+//! What no caller waits for: notifications, and answers to what a legacy server asks. They are begun
+//! in order while the exchanges of calls go on, on threads that are there only while there is
+//! something to send.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
@@ -69,10 +69,16 @@ impl Shared {
         drop(state);
         let shared = self.clone();
         let started = self.threads.spawn("umcp-http-aside", move || shared.send_asides());
-        started.map(drop).map_err(|error| {
-            self.lock().asides.workers -= 1;
-            Error::new(ErrorKind::Limit, format!("no thread for the message: {error}"))
-        })
+        let Err(error) = started else { return Ok(()) };
+        let mut state = self.lock();
+        state.asides.workers = state.asides.workers.saturating_sub(1);
+        // One that is there already sends it.
+        if state.asides.workers > 0 {
+            return Ok(());
+        }
+        state.asides.bytes = 0;
+        state.asides.queue.clear();
+        Err(Error::new(ErrorKind::Limit, format!("no thread for the message: {error}")))
     }
 
     fn send_asides(&self) {

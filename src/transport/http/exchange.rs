@@ -134,8 +134,8 @@ impl Shared {
         let started =
             self.threads.spawn("umcp-http", move || drop(shared.run(exchange, Carrier::Watched)));
         started.map(drop).map_err(|error| {
-            self.interrupt(Key::Request(id));
-            Error::new(ErrorKind::Limit, format!("no thread for the request: {error}"))
+            let ran = self.interrupt(Key::Request(id));
+            Error::new(ErrorKind::Limit, format!("no thread for the request: {error}")).ran(ran)
         })
     }
 
@@ -147,8 +147,11 @@ impl Shared {
         carrier: Carrier,
     ) -> Option<Exchange> {
         let outcome = self.carry(&mut exchange, carrier);
-        if let Err(Stop::Elsewhere) = outcome {
-            return Some(exchange);
+        match outcome {
+            Err(Stop::Elsewhere) => return Some(exchange),
+            // Whoever leaves it finds out here what was sent.
+            Err(Stop::Silent) => return None,
+            _ => {}
         }
         let Exchange { id, lane, .. } = exchange;
         self.release(Key::Request(id), lane);
@@ -306,7 +309,8 @@ impl Shared {
             if !self.pause(key, resume.wait()) {
                 return Err(Stop::Silent);
             }
-            let (terms, own) = (self.lock().terms.clone(), self.own_headers()?);
+            let terms = self.lock().terms.clone();
+            let own = self.own_headers().map_err(|error| error.ran(true))?;
             let request = Request {
                 method: Method::GET,
                 url: &self.url,

@@ -29,7 +29,7 @@ pub(super) fn of_message(message: &Outgoing<'_>, terms: &Terms, own: Headers) ->
                 headers.push((NAME, value(&header_value(name))?));
             }
             for (name, text) in message.mirror {
-                let name = HeaderName::try_from(name).map_err(|_| unfit(name))?;
+                let name = HeaderName::try_from(name).map_err(|_| unfit())?;
                 headers.push((name, value(text)?));
             }
         }
@@ -67,9 +67,14 @@ impl Terms {
 }
 
 fn value(text: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(text).map_err(|_| unfit(text))
+    // ureq writes a head line by line, from a buffer that has to hold each.
+    const LONGEST: usize = 16 * 1024;
+    let value = HeaderValue::from_str(text).ok().filter(|value| value.len() <= LONGEST);
+    value.ok_or_else(unfit)
 }
 
-fn unfit(text: &str) -> Error {
-    Error::new(ErrorKind::InvalidInput, format!("no HTTP header can hold {text:?}"))
+/// Shows nothing of it, as it may be an argument.
+fn unfit() -> Error {
+    let text = "the method, the name or an argument is more than an HTTP header can hold";
+    Error::new(ErrorKind::InvalidInput, text)
 }

@@ -50,7 +50,7 @@ struct Shared {
     /// Weak, as the inbox holds the transport.
     inbox: Weak<dyn Inbox>,
     state: Mutex<State>,
-    /// A stream is being drained, or everything is closed.
+    /// A stream is being drained, a thread for asides has ended, or everything is closed.
     changed: Condvar,
     /// An exchange has been interrupted.
     interrupted: Condvar,
@@ -81,7 +81,7 @@ enum Stage {
 /// What the handshake of a legacy server has settled. Empty before, and in the modern era.
 #[derive(Clone, Default)]
 struct Terms {
-    /// The handshake has begun at least.
+    /// The last thing that showed the era was of the legacy one: the handshake has begun at least.
     is_legacy: bool,
     version: Option<ProtocolVersion>,
     session: Option<HeaderValue>,
@@ -99,7 +99,7 @@ pub(crate) fn connect(url: Uri, settings: Settings, limits: Limits) -> Box<Conne
         Ok(Arc::new(Http(Arc::new(Shared {
             url: url.clone(),
             settings: settings.clone(),
-            host: Arc::default(),
+            host: Host::of(&url),
             limits: limits.clone(),
             inbox: Arc::downgrade(&inbox),
             state: Mutex::default(),
@@ -141,11 +141,12 @@ impl Shared {
         if terms.session.is_none() {
             return;
         }
-        let Ok(mut headers) = self.own_headers() else { return };
-        headers.extend(terms.headers());
         let Some(mut lane) = self.occupy(Key::End) else { return };
         let shared = self.clone();
         let end = move || {
+            // Here, as nothing can end the function that gives the token.
+            let Ok(mut headers) = shared.own_headers() else { return };
+            headers.extend(terms.headers());
             let request = Request {
                 method: Method::DELETE,
                 url: &shared.url,
@@ -176,6 +177,7 @@ impl Transport for Http {
             return Err(Error::new(ErrorKind::Limit, text).hint("Raise `Limits::in_flight`"));
         }
         let is_initialize = message.method == INITIALIZE;
+        state.terms.is_legacy &= message.version.is_none();
         state.terms.is_legacy |= is_initialize;
         let headers = headers::of_message(&message, &state.terms, own)?;
         let lane = state.lanes.idle.pop().unwrap_or_else(|| self.0.new_lane());
@@ -208,8 +210,10 @@ impl Transport for Http {
                 true => Some(exchange),
                 false => self.0.run(exchange, Carrier::Caller),
             };
-            if let Some(Err(error)) = elsewhere.map(|exchange| self.0.start(exchange)) {
-                return Some(Delivery::Failed(id, error));
+            if let Some(Err(error)) = elsewhere.map(|exchange| self.0.start(exchange))
+                && let Some(inbox) = self.0.inbox.upgrade()
+            {
+                inbox.ended(Some(id), error);
             }
         }
         slot.receive(until)
@@ -249,8 +253,10 @@ impl Transport for Http {
         self.0.changed.notify_all();
         self.0.interrupted.notify_all();
         interrupts.into_iter().for_each(|interrupt| _ = interrupt.end());
-        self.0.finish_asides(until);
-        self.0.end_session(until);
+        // Who takes all the time there is leaves none to see its thread end.
+        let half = || Deadline::after(until.remaining() / 2);
+        self.0.finish_asides(half());
+        self.0.end_session(half());
         let idle = std::mem::take(&mut self.0.lock().lanes.idle);
         drop(idle);
         CloseReport { left_behind: !self.0.threads.join(until), ..CloseReport::default() }

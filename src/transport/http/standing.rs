@@ -36,17 +36,18 @@ impl Shared {
     ) -> Result<()> {
         let own = self.own_headers()?;
         let mut state = self.lock();
-        let offered = state.terms.offered.take();
+        let mut terms = state.terms.clone();
+        let offered = terms.offered.take();
         if offered.as_ref().is_some_and(|session| !is_session(session)) {
-            let text = "the server's session id is none: it has other than visible characters";
+            let text = "the server's session id is none: it is too long or has other than visible \
+                        characters";
             return Err(Error::new(ErrorKind::Protocol, text));
         }
-        state.terms.session = offered;
-        state.terms.version = Some(version);
-        let is_http_sse = state.terms.endpoint.is_some();
+        (terms.session, terms.version) = (offered, Some(version));
+        let is_http_sse = terms.endpoint.is_some();
         let before = if is_http_sse { None } else { state.terms.events.take() };
-        let headers = headers::of_message(&initialized, &state.terms, own)?;
         drop(state);
+        let headers = headers::of_message(&initialized, &terms, own)?;
         if let Some(before) = before {
             self.interrupt(before);
         }
@@ -56,8 +57,11 @@ impl Shared {
         let (body, until) = (initialized.json, initialized.until);
         let begin = move || {
             let begun = shared.tell_initialized(key, lane, headers, body, until);
-            if begun.is_ok() && !is_http_sse {
-                shared.open_stream(until);
+            if begun.is_ok() {
+                shared.settle(terms);
+                if !is_http_sse {
+                    shared.open_stream(until);
+                }
             }
             let Some(inbox) = shared.inbox.upgrade() else { return };
             match begun {
@@ -70,6 +74,13 @@ impl Shared {
             self.interrupt(key);
             Error::new(ErrorKind::Limit, format!("no thread for the session: {error}"))
         })
+    }
+
+    /// The server knows that the handshake is done: what is sent from now on belongs to the session.
+    fn settle(&self, Terms { session, version, .. }: Terms) {
+        let mut state = self.lock();
+        (state.terms.session, state.terms.version) = (session, version);
+        state.terms.offered = None;
     }
 
     fn tell_initialized(

@@ -37,16 +37,25 @@ impl Refused {
     }
 
     /// Servers made after an early example of the TypeScript SDK, such as server-everything, know
-    /// no 404: "Bad Request: No valid session ID provided".
+    /// no 404: "Bad Request: No valid session ID provided". Some of Python's SDK say it in plain
+    /// text.
     fn misses_session(&self) -> bool {
-        self.rpc_error().is_some_and(|error| {
-            error.code == -32000 && error.message.to_ascii_lowercase().contains("session id")
-        })
+        let says_so = |text: &str| text.to_ascii_lowercase().contains("session id");
+        match self.rpc_error() {
+            Some(error) => error.code == -32000 && says_so(&error.message),
+            None => {
+                let is_text = self.answer.media_type.eq_ignore_ascii_case("text/plain");
+                is_text && says_so(&String::from_utf8_lossy(&self.answer.body))
+            }
+        }
     }
 
     /// The JSON-RPC response in the body, whatever the status, or what the status means.
     pub(super) fn reply(self) -> Result<Answer, Error> {
-        let is_reply = !matches!(self.answer.status, 401 | 403) && !self.ended_session();
+        // An error of JSON-RPC has no place for how long to wait.
+        let says_when = matches!(self.answer.status, 429 | 503) && self.retry_after.is_some();
+        let is_refused = matches!(self.answer.status, 401 | 403) || says_when;
+        let is_reply = !is_refused && !self.ended_session();
         if is_reply && self.rpc_error().is_some() {
             return Ok(self.answer);
         }
@@ -125,14 +134,20 @@ pub(super) fn broken(error: ureq::Error) -> Error {
                 (ErrorKind::Unreachable, "Is this an https port, its certificate trusted?", true)
             }
             _ if is_break(&error) => {
-                (ErrorKind::Disconnected, "The connection broke; open a new client", true)
+                (ErrorKind::Disconnected, "Ask again, if that does no harm", true)
             }
             _ => (ErrorKind::Unreachable, "Check the host's name, and the network", true),
         },
         ureq::Error::Tls(_) | ureq::Error::ConnectProxyFailed(_) => {
             (ErrorKind::Unreachable, "Is its certificate trusted, and the proxy right?", false)
         }
-        _ => (ErrorKind::Disconnected, "The connection broke; open a new client", true),
+        ureq::Error::Protocol(_) | ureq::Error::Decompress(..) => {
+            (ErrorKind::Protocol, "Is this the URL of an MCP endpoint?", true)
+        }
+        ureq::Error::LargeResponseHeader(..) => {
+            (ErrorKind::Limit, "Ask the server's operator", true)
+        }
+        _ => (ErrorKind::Disconnected, "Ask again, if that does no harm", true),
     };
     Error::new(kind, format!("the exchange failed: {error}")).hint(hint).ran(ran).source(error)
 }
@@ -156,8 +171,9 @@ mod tests {
 
     /// What a request with or without a session is told of it.
     fn is_over(status: u16, body: &str, had_session: bool) -> bool {
-        let body = body.as_bytes().to_vec();
-        let answer = Answer { status, media_type: String::new(), body };
+        let media_type = if body.starts_with('{') { "application/json" } else { "text/plain" };
+        let (body, media_type) = (body.as_bytes().to_vec(), media_type.to_owned());
+        let answer = Answer { status, media_type, body };
         let refused = Refused { answer, retry_after: None, had_session };
         let is_over = refused.error().refusal() == Some(Refusal::UnknownSession);
         assert_eq!(refused.reply().is_err_and(|it| !it.may_have_run() && had_session), is_over);
@@ -171,13 +187,12 @@ mod tests {
             format!(r#"{{"jsonrpc":"2.0","error":{{"code":{code},"message":"{text}"}}}}"#)
         };
         let missed = error(-32000, "Bad Request: No valid session ID provided");
-        for (status, body) in [(404, ""), (404, &missed), (400, &missed)] {
+        let text = "Bad Request: No valid session ID provided";
+        for (status, body) in [(404, ""), (404, &missed), (400, &missed), (400, text)] {
             assert!(is_over(status, body, true), "{status} {body}");
             assert!(!is_over(status, body, false), "{status} {body}");
         }
-        for body in
-            ["", "No valid session ID", &error(-32602, "no session ID"), &error(-32000, "no")]
-        {
+        for body in ["", "No session", &error(-32602, "no session ID"), &error(-32000, "no")] {
             assert!(!is_over(400, body, true), "{body}");
         }
         assert!(!is_over(500, &missed, true));
