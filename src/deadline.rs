@@ -86,6 +86,11 @@ impl Clocks {
         self.extended = Some(Deadline::after(by));
     }
 
+    /// The user's own code has run for that long on other threads.
+    pub(crate) fn set_back(&mut self, by: Duration) {
+        self.timeout_from += by;
+    }
+
     /// Runs the user's own code, during which `timeout` stands still.
     pub(crate) fn stand_still<R>(&mut self, run: impl FnOnce() -> R) -> R {
         let before = Instant::now();

@@ -44,6 +44,7 @@ struct Inner {
     stray_line: Option<Arc<str>>,
     retry_after: Option<Duration>,
     refusal: Option<Refusal>,
+    input_required: Option<Arc<RawValue>>,
     may_have_run: bool,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -52,6 +53,12 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
+    /// The server asks for input before it goes on, and nobody was there to give it: see
+    /// [`Error::input_required`].
+    InputRequired,
+    /// A handler of this program refused what the server asked for, and without it the server does
+    /// not go on.
+    Declined,
     /// The server could not be started or reached: check the command or the URL.
     Unreachable,
     /// The server ended or closed the connection: start it again.
@@ -60,8 +67,10 @@ pub enum ErrorKind {
     Timeout,
     /// Somebody cancelled the call: nothing to do.
     Cancelled,
-    /// The client was closed by this program: open another.
+    /// The client, or a subscription, was closed by this program: open another.
     Closed,
+    /// The server ended a subscription as it should: subscribe again if it is still of interest.
+    Ended,
     /// A local limit was reached: see [`Limits`](crate::Limits).
     Limit,
     /// The server answered with a JSON-RPC error: see [`Error::rpc`].
@@ -142,6 +151,7 @@ impl Error {
             stray_line: None,
             retry_after: None,
             refusal: None,
+            input_required: None,
             may_have_run: false,
             source: None,
         }))
@@ -222,6 +232,15 @@ impl Error {
     /// How the request was turned away without an answer to it, if it was.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         self.0.refusal
+    }
+
+    /// What the server asks for, as JSON.
+    pub(crate) fn asks(self, input_required: Box<RawValue>) -> Self {
+        self.change(|inner| inner.input_required = Some(input_required.into()))
+    }
+
+    pub(crate) fn asked(&self) -> Option<&RawValue> {
+        self.0.input_required.as_deref()
     }
 
     pub(crate) fn ran(self, may_have_run: bool) -> Self {

@@ -15,8 +15,9 @@ mod threads;
 mod transport;
 
 pub use client::{
-    Client, ClientBuilder, Context, EraFile, EraMemory, Items, List, Listed, Notification, Page,
-    Pages, Pending, Reply, Request, Server,
+    Change, Client, ClientBuilder, Closer, Context, EraFile, EraMemory, Events, Items, List,
+    Listed, Notification, Page, Pages, Pending, Reply, Request, SamplingRefusal, Server,
+    Subscription, SubscriptionBuilder, Task, TaskOrResult,
 };
 pub use error::{Error, ErrorKind, Result, RpcError};
 pub use limits::{Limits, Timeouts};
@@ -25,7 +26,7 @@ pub use protocol::{
     Implementation, LogMessageParams, LoggingLevel, ProgressParams, Prompt, ProtocolVersion,
     RawJson, ReadResourceResult, Resource, ResourceContents, ResourceTemplate, Role, Tool,
 };
-pub use session::CancelToken;
+pub use session::{CancelToken, Event, EventKind, ListenerGuard};
 pub use transport::CloseReport;
 pub use transport::stream::ByteStream;
 

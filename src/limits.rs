@@ -26,16 +26,23 @@ pub struct Limits {
     /// Default 64 MiB. A request beyond that fails at once; an empty queue takes one message of any
     /// size.
     pub outgoing: usize,
-    /// How many notifications may wait for one listener. Default 1,024. Further ones are dropped
-    /// and counted; together they never hold more bytes than [`Limits::message`].
+    /// How many notifications may wait for one call, and how many [events](crate::Event) for the
+    /// functions or for one iterator that listens. Default 1,024. Further ones are dropped and
+    /// counted; together they never hold more bytes than [`Limits::message`].
     pub notifications: usize,
     /// How much of the end of a server's stderr is kept for errors, in bytes. Default 64 KiB.
     pub stderr_tail: usize,
     /// How many pages one list may have. Default 1,000, against servers whose cursors never end.
     pub pages: usize,
+    /// How many things a server may ask for at the same time. Default 64. A legacy server's requests
+    /// are answered each by a handler on a thread of its own, and it gets an error for further ones; a
+    /// modern one that asks for more in one round fails the call.
+    pub handlers: usize,
+    /// How often a server of the modern era may ask for input in one call. Default 10.
+    pub input_rounds: usize,
     /// How many requests one call for many things (such as
     /// [`Client::read_resources`](crate::Client::read_resources)) keeps in flight, and how many
-    /// POSTs one client has under way. Default 64.
+    /// POSTs one client has under way, of which an open subscription is one. Default 64.
     pub in_flight: usize,
 }
 
@@ -48,6 +55,8 @@ impl Default for Limits {
             notifications: 1024,
             stderr_tail: 64 * 1024,
             pages: 1000,
+            handlers: 64,
+            input_rounds: 10,
             in_flight: 64,
         }
     }
@@ -67,11 +76,21 @@ macro_rules! setters {
         }
     };
 }
-setters!(message, nesting, outgoing, notifications, stderr_tail, pages, in_flight);
+setters!(
+    message,
+    nesting,
+    outgoing,
+    notifications,
+    stderr_tail,
+    pages,
+    handlers,
+    input_rounds,
+    in_flight
+);
 
 /// How long a client waits.
 ///
-/// Two clocks run in every call: `request` may stand still (while your own callback runs) or start
+/// Two clocks run in every call: `request` may stand still (while your own code runs) or start
 /// again (on progress, if asked); `max_total` never does. [`Duration::MAX`] means about a century.
 ///
 /// ```

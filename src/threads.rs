@@ -1,5 +1,6 @@
 //! Threads that somebody waits for.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
@@ -42,24 +43,30 @@ impl Threads {
         Ok(id)
     }
 
+    /// Whether this is running on one of them.
+    pub(crate) fn is_this_one(&self) -> bool {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        running.iter().any(|thread| thread.id == thread::current().id())
+    }
+
     /// Waits for all of them, except the one this runs on. Returns whether all have ended; those
     /// that have not can be waited for again.
     pub(crate) fn join(&self, until: Deadline) -> bool {
-        let running = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut left = Vec::new();
-        for thread in running {
-            if thread.id == thread::current().id() {
-                continue;
-            }
-            match thread.ended.recv_deadline(until.instant()) {
-                // A panic was printed when it happened, and what the thread held is gone with it.
-                Err(RecvTimeoutError::Disconnected) => drop(thread.handle.join()),
-                _ => left.push(thread),
-            }
-        }
-        let all = left.is_empty();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).append(&mut left);
-        all
+        let others: Vec<(ThreadId, Receiver<()>)> = {
+            let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let others = running.iter().filter(|thread| thread.id != thread::current().id());
+            others.map(|thread| (thread.id, thread.ended.clone())).collect()
+        };
+        let has_ended = |(_, ended): &&(ThreadId, Receiver<()>)| {
+            ended.recv_deadline(until.instant()) == Err(RecvTimeoutError::Disconnected)
+        };
+        let ended: HashSet<ThreadId> = others.iter().filter(has_ended).map(|(id, _)| *id).collect();
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let done: Vec<_> = running.extract_if(.., |thread| ended.contains(&thread.id)).collect();
+        drop(running);
+        // A panic was printed when it happened, and what the thread held is gone with it.
+        done.into_iter().for_each(|thread| drop(thread.handle.join()));
+        ended.len() == others.len()
     }
 }
 

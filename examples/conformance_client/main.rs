@@ -17,7 +17,8 @@ use std::error::Error;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use umcp::{Client, RawJson, Tool, json};
+use umcp::protocol::{CreateMessageResult, ElicitResult, Root};
+use umcp::{Client, RawJson, Server, Tool, json};
 
 /// What the suite tells a client beyond the URL; a member for every scenario that says more.
 #[derive(Default, Deserialize)]
@@ -35,7 +36,11 @@ struct ToolCall {
 fn main() -> Result<(), Box<dyn Error>> {
     env_logger::init();
     let url = env::args().skip(1).last().ok_or("the URL of a server is missing")?;
-    let client = Client::connect(url)?;
+    let client = Client::builder()
+        .on_elicitation(|_, _| ElicitResult::accept(Map::new()))
+        .on_sampling(|_, _| Ok(CreateMessageResult::text("none", "some text")))
+        .root(Root::path(env::current_dir()?)?)
+        .open(Server::url(url))?;
     agreed_as_expected(&client)?;
 
     let offers = client.capabilities();

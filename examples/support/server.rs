@@ -7,6 +7,9 @@
 #![allow(dead_code, unreachable_pub)] // no user of this module needs all of it
 #![allow(clippy::indexing_slicing)] // a `Value` answers a missing key with null
 
+#[path = "tasks.rs"]
+mod tasks;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
@@ -20,6 +23,7 @@ const LATEST_LEGACY: &str = "2025-11-25";
 pub const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 const INFO_KEY: &str = "io.modelcontextprotocol/clientInfo";
 const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
+const SUBSCRIPTION_KEY: &str = "io.modelcontextprotocol/subscriptionId";
 const LEVEL_KEY: &str = "io.modelcontextprotocol/logLevel";
 const MODERN_KEYS: [&str; 4] = [VERSION_KEY, INFO_KEY, CAPABILITIES_KEY, LEVEL_KEY];
 const LEVELS: [&str; 8] =
@@ -31,6 +35,9 @@ const STYLES: [&str; 3] = ["brief", "gentle", "strict"];
 const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAQAAAAECAIAAAAmkwkpAAAAEElEQVR42mNQSLgARwzEcQAXUhUB3HDx5wAAAABJRU5ErkJggg==";
 /// A WAV of eight samples, mono, 8 bits, 8 kHz.
 const WAV: &str = "UklGRiwAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQgAAACAsNCwgFAwUA==";
+/// A resource somebody is subscribed to counts as updated so often, in seconds, and so many times.
+const UPDATED_EVERY: f64 = 0.1;
+const MOST_UPDATES: usize = 600;
 const HELLO: &str = "Hello from the example server.\n";
 const INSTRUCTIONS: &str = "A server to try things with; nothing here has a lasting effect.";
 
@@ -69,9 +76,12 @@ pub fn serve(era: Era, input: impl BufRead, output: impl Write + Send + 'static)
                 return Ok(());
             };
             if let Some(request) = server.accept(&message, &mut |reply| send(reply)) {
-                let (server, send, call) = (&server, &send, request.method == "tools/call");
-                let run = move || server.run(&request, &mut |message| send(message));
-                if call { drop(scope.spawn(run)) } else { run() }
+                let (server, send, takes_time) = (&server, &send, request.takes_time());
+                let run = move || {
+                    server.run(&request, &mut |message| send(message));
+                    server.tell_updates(&request, &mut |message| send(message));
+                };
+                if takes_time { drop(scope.spawn(run)) } else { run() }
             }
             Ok(())
         });
@@ -100,12 +110,16 @@ struct Session {
     ready: bool,
     /// The legacy log level, as an index of [`LEVELS`].
     level: Option<usize>,
+    /// What a legacy client can do.
+    capabilities: Value,
     /// The ids of the requests in flight, and whether they are cancelled.
     running: HashMap<String, bool>,
     /// Every id of a legacy session.
     used: HashSet<String>,
     /// The ids that `notifications/cancelled` named.
     cancelled: Vec<Value>,
+    /// What a legacy client is subscribed to, and the id of the request that did it.
+    watched: HashMap<String, Value>,
     /// The requests that wait for the client, by id, and how many there have been.
     asked: HashMap<String, mpsc::Sender<Value>>,
     asked_so_far: u64,
@@ -262,6 +276,7 @@ impl Server {
         let mut session = lock(&self.session);
         session.running.retain(|_, cancelled| *cancelled);
         session.asked.clear();
+        session.watched.clear();
         self.stopped.notify_all();
     }
 
@@ -292,9 +307,14 @@ impl Server {
             ("logging/setLevel", false) => self.set_level(request),
             ("tools/list", _) => page(request, "tools", tools(request), 3),
             ("tools/call", _) => self.call_tool(request, send),
+            (method, _) if method.starts_with("tasks/") => {
+                tasks::answer(self, request).unwrap_or_else(|| Err(unknown(method)))
+            }
             ("resources/list", _) => page(request, "resources", resources(), 10),
             ("resources/templates/list", _) => page(request, "resourceTemplates", templates(), 10),
             ("resources/read", _) => read_resource(request),
+            ("subscriptions/listen", true) => self.listen(request, send),
+            ("resources/subscribe" | "resources/unsubscribe", false) => self.watch(request),
             ("prompts/list", _) => page(request, "prompts", prompts(), 10),
             ("prompts/get", _) => get_prompt(request),
             ("completion/complete", _) => complete(request),
@@ -302,12 +322,19 @@ impl Server {
         }?;
         let caching = match request.method.as_str() {
             _ if !request.modern() => return Ok(result),
-            "tools/call" | "prompts/get" | "completion/complete" => json!({}),
+            "tasks/get" | "tasks/update" | "tasks/cancel" => json!({}),
+            "tools/call" | "prompts/get" | "completion/complete" | "subscriptions/listen" => {
+                json!({})
+            }
             "resources/read" => json!({"ttlMs": 1_000, "cacheScope": "private"}),
             _ => json!({"ttlMs": 60_000, "cacheScope": "public"}),
         };
         let meta = json!({"io.modelcontextprotocol/serverInfo": server_info(MODERN)});
-        Ok(with(with(result, caching), json!({"resultType": "complete", "_meta": meta})))
+        let meta = match request.method == "subscriptions/listen" {
+            true => with(meta, json!({SUBSCRIPTION_KEY: request.id})),
+            false => meta,
+        };
+        Ok(with(json!({"resultType": "complete", "_meta": meta}), with(result, caching)))
     }
 
     fn initialize(&self, request: &Request) -> Answer {
@@ -321,7 +348,9 @@ impl Server {
         if asked == MODERN {
             violation(format_args!("initialize with {asked}"));
         }
-        lock(&self.session).version = Some(version);
+        let session = &mut *lock(&self.session);
+        session.version = Some(version);
+        session.capabilities = params["capabilities"].clone();
         let identity = json!({"protocolVersion": version, "serverInfo": server_info(version)});
         Ok(with(about(version), identity))
     }
@@ -332,12 +361,72 @@ impl Server {
         Ok(json!({}))
     }
 
+    /// Tells of updates until the client leaves. Lists never change here.
+    fn listen(&self, request: &Request, send: Emit) -> Answer {
+        let wanted = &request.params["notifications"];
+        if !wanted.is_object() {
+            return Err(fault(-32602, "`notifications` is not an object"));
+        }
+        let uris = wanted["resourceSubscriptions"].as_array().into_iter().flatten();
+        let uris: Vec<&Value> =
+            uris.filter(|uri| uri.as_str().and_then(resource).is_some()).collect();
+        let meta = json!({SUBSCRIPTION_KEY: request.id});
+        let granted = json!({"_meta": meta, "notifications": {"resourceSubscriptions": uris}});
+        send(notification("notifications/subscriptions/acknowledged", granted));
+        for _ in 0..MOST_UPDATES {
+            if self.wait(request, UPDATED_EVERY) {
+                break;
+            }
+            for uri in &uris {
+                let params = json!({"_meta": meta, "uri": uri});
+                send(notification("notifications/resources/updated", params));
+            }
+        }
+        Ok(json!({}))
+    }
+
+    fn watch(&self, request: &Request) -> Answer {
+        let uri = request.text("uri")?;
+        let session = &mut *lock(&self.session);
+        if request.method == "resources/unsubscribe" {
+            session.watched.remove(uri);
+            self.stopped.notify_all();
+        } else if resource(uri).is_some() {
+            session.watched.insert(uri.to_owned(), request.id.clone());
+        } else {
+            return Err(fault(-32002, "no such resource"));
+        }
+        Ok(json!({}))
+    }
+
+    /// Tells a legacy client of updates, after the request that subscribed it, until another
+    /// unsubscribes it.
+    pub fn tell_updates(&self, request: &Request, send: Emit) {
+        let Some(uri) = request.params["uri"].as_str() else { return };
+        let goes_on = |session: &mut Session| session.watched.get(uri) == Some(&request.id);
+        let time = Duration::from_secs_f64(UPDATED_EVERY);
+        for _ in 0..MOST_UPDATES {
+            let waited = self.stopped.wait_timeout_while(lock(&self.session), time, goes_on);
+            if !goes_on(&mut waited.unwrap_or_else(PoisonError::into_inner).0) {
+                return;
+            }
+            send(notification("notifications/resources/updated", json!({"uri": uri})));
+        }
+    }
+
     fn call_tool(&self, request: &Request, send: Emit) -> Answer {
         let name = request.text("name")?;
         let tool = tools(request).into_iter().find(|tool| tool["name"] == name);
         let tool = tool.ok_or_else(|| fault(-32602, format!("unknown tool {name}")))?;
         let arguments = request.object("arguments")?;
+        if request.params.get("task").is_some() && tool.get("execution").is_none() {
+            return Err(fault(-32601, "this tool cannot be a task"));
+        }
         match check_arguments(&tool["inputSchema"], &arguments) {
+            Ok(()) if name == "report" => match tasks::create(request, &arguments) {
+                Some(created) => created,
+                None => Ok(self.run_tool(name, &arguments, request, send)),
+            },
             Ok(()) => Ok(self.run_tool(name, &arguments, request, send)),
             Err(problem) if request.version >= "2025-11-25" => Ok(failure(problem)),
             Err(problem) => Err(fault(-32602, problem)),
@@ -359,6 +448,8 @@ impl Server {
             "fail" => failure("this tool always fails"),
             "null_result" => with(success("null"), json!({"structuredContent": null})),
             "countdown" => self.countdown(number("steps") as u64, number("delay"), request, send),
+            "report" if self.wait(request, number("seconds")) => failure("stopped early"),
+            "report" => tasks::report("Report", number("seconds")),
             "slow" if self.wait(request, number("seconds")) => failure("stopped early"),
             "slow" => success(format!("slept for {} s", number("seconds"))),
             "cancellations" => success(json!(lock(&self.session).cancelled).to_string()),
@@ -367,6 +458,10 @@ impl Server {
                 let mut names: Vec<String> = names.collect();
                 names.sort();
                 success(json!(names).to_string())
+            }
+            "ask" => {
+                let question = given["question"].as_str().unwrap_or_default();
+                self.ask_name(question, request, send).unwrap_or_else(|failed| failed)
             }
             _ => self.ask_ping(request, send).unwrap_or_else(|failed| failed),
         }
@@ -394,9 +489,44 @@ impl Server {
         success(format!("counted {steps} steps"))
     }
 
+    /// Asks the user for a name: in the legacy era by a request, in the modern one by the result.
+    fn ask_name(&self, question: &str, request: &Request, send: Emit) -> Answer<Value> {
+        let declared = match request.modern() {
+            true => request.params["_meta"][CAPABILITIES_KEY].clone(),
+            false => lock(&self.session).capabilities.clone(),
+        };
+        let modes = &declared["elicitation"];
+        if modes.get("form").is_none() && *modes != json!({}) {
+            return Err(failure("there is nobody to ask"));
+        }
+        let schema = json!({"type": "object", "properties": {"name": {"type": "string"}},
+            "required": ["name"]});
+        let params = json!({"message": question, "requestedSchema": schema});
+        let method = "elicitation/create";
+        let answer = if request.modern() {
+            let state = format!("asked: {question}");
+            let Some(answers) = request.params.get("inputResponses") else {
+                let asked = json!({"name": {"method": method, "params": params}});
+                return Ok(json!({"resultType": "input_required", "inputRequests": asked,
+                    "requestState": state}));
+            };
+            if request.params["requestState"] != state {
+                return Err(failure("that is another request's state"));
+            }
+            answers["name"].clone()
+        } else {
+            self.ask(method, params, request, send)?["result"].take()
+        };
+        match (answer["action"].as_str(), answer["content"]["name"].as_str()) {
+            (Some("accept"), Some(name)) => Ok(success(format!("{question}: {name}"))),
+            (Some("decline" | "cancel"), _) => Ok(success(format!("{question}: no answer"))),
+            _ => Err(failure(format!("a wrong answer: {answer}"))),
+        }
+    }
+
     fn ask_ping(&self, request: &Request, send: Emit) -> Answer<Value> {
-        let pong = self.ask("ping", request, send)?;
-        let unknown = self.ask("umcp/unknown", request, send)?;
+        let pong = self.ask("ping", json!({}), request, send)?;
+        let unknown = self.ask("umcp/unknown", json!({}), request, send)?;
         let code = &unknown["error"]["code"];
         if pong["result"] != json!({}) || !code.is_i64() || !unknown["error"]["message"].is_string()
         {
@@ -406,10 +536,10 @@ impl Server {
     }
 
     /// Sends a request to the client and waits for the response.
-    fn ask(&self, method: &str, request: &Request, send: Emit) -> Answer<Value> {
+    fn ask(&self, method: &str, params: Value, request: &Request, send: Emit) -> Answer<Value> {
         let (question, receiver) = self.question(method);
-        send(question);
-        let time = Duration::from_secs(if self.wait(request, 0.0) { 0 } else { 10 });
+        send(with(question, json!({"params": params})));
+        let time = Duration::from_secs(if self.wait(request, 0.0) { 0 } else { 30 });
         receiver.recv_timeout(time).map_err(|_| failure(format!("no response to {method}")))
     }
 
@@ -444,6 +574,17 @@ fn check_legacy(session: &Session, method: &str, meta: &Value) -> Answer<()> {
 }
 
 impl Request {
+    /// Whether other messages should not wait for it.
+    pub fn takes_time(&self) -> bool {
+        self.is_call()
+            || matches!(self.method.as_str(), "subscriptions/listen" | "resources/subscribe")
+    }
+
+    /// Whether it runs a tool, which may take any time.
+    pub fn is_call(&self) -> bool {
+        matches!(self.method.as_str(), "tools/call" | "tasks/result")
+    }
+
     fn modern(&self) -> bool {
         self.version == MODERN
     }
@@ -488,6 +629,8 @@ fn fit(version: &str, mut item: Value) -> Value {
             "completions" | "annotations" | "message" => version >= "2025-03-26",
             "title" | "outputSchema" | "structuredContent" => version >= "2025-06-18",
             "icons" => version >= "2025-11-25",
+            "tasks" | "execution" => version == "2025-11-25",
+            "extensions" => version == MODERN,
             _ => true,
         });
     }
@@ -516,6 +659,8 @@ fn tools(request: &Request) -> Vec<Value> {
     let sum = json!({"title": "Addition", "annotations": {"readOnlyHint": true},
         "outputSchema": {"type": "object", "properties": {"sum": number}, "required": ["sum"]}});
     let null = json!({"outputSchema": {"type": "null"}});
+    let report = json!({"seconds": seconds});
+    let may_be_task = json!({"execution": {"taskSupport": "optional"}});
     vec![
         tool("add", "Adds two numbers", json!({"a": number, "b": number}), sum),
         plain("echo", "Returns the message", json!({"message": text})),
@@ -524,8 +669,13 @@ fn tools(request: &Request) -> Vec<Value> {
         plain("fail", "Returns an error", json!({})),
         plain("countdown", "Counts and tells of every step", counting),
         plain("slow", "Takes its time", json!({"seconds": seconds})),
+        fit(
+            request.version,
+            tool("report", "Writes a report, in the background", report, may_be_task),
+        ),
         plain("cancellations", "Returns the ids of the cancelled requests", json!({})),
         plain("environment", "Returns the names of its environment variables", json!({})),
+        plain("ask", "Asks the user for a name", json!({"question": text})),
         match request.modern() {
             true => tool("null_result", "Returns null", json!({}), null),
             false => plain("ask_ping", "Sends two requests to the client", json!({})),
@@ -710,8 +860,9 @@ fn complete(request: &Request) -> Answer {
 
 /// What `server/discover` and `initialize` have in common.
 fn about(version: &str) -> Value {
-    let all =
-        json!({"tools": {}, "resources": {}, "prompts": {}, "completions": {}, "logging": {}});
+    let all = json!({"tools": {}, "resources": {"subscribe": true}, "prompts": {}, "completions": {}, "logging": {},
+        "tasks": {"cancel": {}, "requests": {"tools": {"call": {}}}},
+        "extensions": {tasks::EXTENSION: {}}});
     json!({"capabilities": fit(version, all), "instructions": INSTRUCTIONS})
 }
 

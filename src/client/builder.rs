@@ -1,15 +1,28 @@
 //! Opening a client with more than a server.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
+
+use serde_json::{Map, Value};
 
 use crate::client::era_memory::EraMemory;
+use crate::client::handlers::{Handlers, INVALID_PARAMS, SamplingRefusal};
 use crate::client::notification::{Context, Notification};
+use crate::client::task_table::TaskTable;
 use crate::client::tool_table::ToolTable;
-use crate::client::{Client, Inner, Server};
-use crate::error::{ErrorKind, Result};
-use crate::protocol::{ClientCapabilities, Era, Implementation};
-use crate::session::{CancelToken, Listener, Opening, Pin, Session};
+use crate::client::{Client, Inner, Server, task};
+use crate::error::{Error, ErrorKind, Result, misfit, said};
+use crate::protocol::envelope::Message;
+use crate::protocol::meta::check_extension;
+use crate::protocol::{
+    ClientCapabilities, CreateMessageParams, CreateMessageResult, ElicitFormParams, ElicitResult,
+    ElicitUrlParams, Era, Implementation, InputRequest, RawJson, Root, TASKS,
+};
+use crate::session::{
+    Answers, CancelToken, Event, EventKind, Kinds, OnEvent, Opening, Pin, Refusal, Session, Trace,
+};
 
 type OnNotification = dyn Fn(&Notification, &Context<'_>) + Send + Sync;
 
@@ -31,6 +44,10 @@ pub struct ClientBuilder {
     cancel: Option<CancelToken>,
     era_memory: Option<Box<dyn EraMemory>>,
     on_notification: Option<Arc<OnNotification>>,
+    listeners: Vec<(Kinds, Arc<OnEvent>)>,
+    trace: Option<Arc<Trace>>,
+    handlers: Handlers,
+    extensions: BTreeMap<String, Value>,
 }
 
 impl ClientBuilder {
@@ -40,6 +57,10 @@ impl ClientBuilder {
             cancel: None,
             era_memory: None,
             on_notification: None,
+            listeners: Vec::new(),
+            trace: None,
+            handlers: Handlers::default(),
+            extensions: BTreeMap::new(),
         }
     }
 
@@ -81,16 +102,240 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets what to do with notifications that belong to no call: log messages, changed lists.
+    /// Adds a function that is called for every event of a kind, from
+    /// [`Connected`](EventKind::Connected) on. There can be several for one kind; to remove one again,
+    /// add it with [`Client::on`] instead.
     ///
-    /// The function runs on a thread of the client's, for one notification after the other, in the
-    /// order in which they came. It may call the client. When too many wait for it
-    /// ([`Limits::notifications`](crate::Limits::notifications)), further ones are dropped.
+    /// Functions run on one thread of the client's, for one event after the other, in the order in
+    /// which things happened; how long they take holds up nothing but themselves. When too many events
+    /// wait for them ([`Limits::notifications`](crate::Limits::notifications)), further ones are
+    /// dropped, and the next says [how many](Event::missed). Closing the client waits a second for
+    /// those that wait. A function that panics misses one event.
+    ///
+    /// ```
+    /// use umcp::{Client, EventKind};
+    ///
+    /// let builder = Client::builder()
+    ///     .on(EventKind::ToolCalled, |call| println!("{call}"))
+    ///     .on(EventKind::Disconnected, |end| println!("{end}"));
+    /// ```
+    pub fn on(mut self, kind: EventKind, listen: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.listeners.push((Kinds::only(kind), Arc::new(listen)));
+        self
+    }
+
+    /// Adds a function that is called for every event. As [`on`](Self::on) otherwise.
+    pub fn on_event(mut self, listen: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.listeners.push((Kinds::ALL, Arc::new(listen)));
+        self
+    }
+
+    /// Hands what the server logs on to the [`log`] crate, with `umcp::server::` and the server's name
+    /// as the target.
+    ///
+    /// It is not done by itself, as what a server logs may be a secret. Each message is one line of
+    /// bounded length without control characters. `notice` becomes [`Info`](log::Level::Info),
+    /// everything above `error` becomes [`Error`](log::Level::Error). Ask for messages with
+    /// [`Client::set_log_level`].
+    pub fn forward_log(self) -> Self {
+        self.on(EventKind::LogMessage, forward)
+    }
+
+    /// Sets where requests get their trace context from: `traceparent`, `tracestate` and `baggage`, as
+    /// W3C Trace Context and W3C Baggage have them.
+    ///
+    /// The function is asked for each attempt to send a request, on the thread that sends it, so that
+    /// each can have a span of its own. The requests that open a connection have none, nor has one that
+    /// cancels a task as its call is left. What is malformed or has another key is left out, and so is
+    /// what a request has been given by [`meta`](crate::Request::meta). The server reads all of it: of
+    /// the baggage, give only what it is to know.
+    ///
+    /// ```
+    /// # fn traceparent() -> String { String::new() }
+    /// let builder = umcp::Client::builder().trace_context(|| [("traceparent", traceparent())]);
+    /// ```
+    pub fn trace_context<K: Into<String>, V: Into<String>, I: IntoIterator<Item = (K, V)>>(
+        mut self,
+        current: impl Fn() -> I + Send + Sync + 'static,
+    ) -> Self {
+        let members = move || {
+            let members = current().into_iter();
+            members.map(|(key, value)| (key.into(), value.into())).collect()
+        };
+        self.trace = Some(Arc::new(members));
+        self
+    }
+
+    /// Sets what to do with notifications that belong to no call, as they came: log messages, changed
+    /// lists. For what they mean, and for everything else that happens, there are events
+    /// ([`on`](Self::on)).
+    ///
+    /// The function runs as those for events do, on the same thread. It may call the client.
     pub fn on_notification(
         mut self,
         listen: impl Fn(&Notification, &Context<'_>) + Send + Sync + 'static,
     ) -> Self {
         self.on_notification = Some(Arc::new(listen));
+        self
+    }
+
+    /// Sets what to do when a server has a question for the user: a form to be filled in
+    /// (`elicitation/create`).
+    ///
+    /// What is accepted is checked against the form, and what was left out gets its default. To
+    /// [decline](ElicitResult::decline) or to [turn away](ElicitResult::cancel) are answers, too.
+    /// Without this the server is told that there is nobody to ask.
+    ///
+    /// The `timeout` of the call in which the server asks stands still meanwhile. In the modern era the
+    /// function runs on the thread that waits for that call; for a legacy server, which does not always
+    /// say which call that is, on a thread of its own, of which there are
+    /// [`Limits::handlers`](crate::Limits::handlers) at most. It may call the client, whose server may ask
+    /// again, and so on: up to eight deep in the modern era, and as deep as there are threads for handlers
+    /// in the legacy era. Beyond that the server gets no answer, and the call in which it asks an error.
+    ///
+    /// ```
+    /// use umcp::protocol::ElicitResult;
+    /// use umcp::{Client, json};
+    ///
+    /// let builder = Client::builder().on_elicitation(|form, context| {
+    ///     eprintln!("{} asks: {}", context.client().server_name(), form.message);
+    ///     match form.requested_schema.property("name") {
+    ///         Some(_) => ElicitResult::accept([("name".to_owned(), json!("Ada"))].into_iter().collect()),
+    ///         None => ElicitResult::decline(),
+    ///     }
+    /// });
+    /// ```
+    pub fn on_elicitation(
+        mut self,
+        handle: impl Fn(&ElicitFormParams, &Context<'_>) -> ElicitResult + Send + Sync + 'static,
+    ) -> Self {
+        self.handlers.form = Some(Arc::new(handle));
+        self
+    }
+
+    /// Sets what to do when a server wants the user to visit a URL (`elicitation/create` in URL
+    /// mode). As [`on_elicitation`](Self::on_elicitation) otherwise.
+    ///
+    /// Nothing is opened by itself. Show the user who asks and the whole
+    /// [host](ElicitUrlParams::host), and open the URL only with consent;
+    /// [`accept_url`](ElicitResult::accept_url) says that they agreed, not that they are done. URLs
+    /// that are neither `https://` nor on this machine are declined before the function is called.
+    pub fn on_url_elicitation(
+        mut self,
+        handle: impl Fn(&ElicitUrlParams, &Context<'_>) -> ElicitResult + Send + Sync + 'static,
+    ) -> Self {
+        self.handlers.url = Some(Arc::new(handle));
+        self
+    }
+
+    /// Sets what to do when a server wants a model to answer (`sampling/createMessage`; deprecated
+    /// in 2026-07-28). Runs as [`on_elicitation`](Self::on_elicitation) does. The conversation has
+    /// been checked: uses of tools and their results match.
+    ///
+    /// ```
+    /// use umcp::protocol::CreateMessageResult;
+    /// use umcp::{Client, SamplingRefusal};
+    ///
+    /// let builder = Client::builder().on_sampling(|request, _| match request.max_tokens {
+    ///     0..=1000 => Ok(CreateMessageResult::text("my-model", "Hello!")),
+    ///     _ => Err(SamplingRefusal::declined()),
+    /// });
+    /// ```
+    pub fn on_sampling(
+        mut self,
+        handle: impl Fn(
+            &CreateMessageParams,
+            &Context<'_>,
+        ) -> Result<CreateMessageResult, SamplingRefusal>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.handlers.sampling = Some(Arc::new(handle));
+        self.handlers.samples_with_tools = false;
+        self
+    }
+
+    /// As [`on_sampling`](Self::on_sampling), and the model may be given tools by the server.
+    pub fn on_sampling_with_tools(
+        self,
+        handle: impl Fn(
+            &CreateMessageParams,
+            &Context<'_>,
+        ) -> Result<CreateMessageResult, SamplingRefusal>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        let mut builder = self.on_sampling(handle);
+        builder.handlers.samples_with_tools = true;
+        builder
+    }
+
+    /// Adds a directory or file that servers may work on (`roots/list`; deprecated in 2026-07-28).
+    /// See [`Client::set_roots`] for changing them later.
+    ///
+    /// ```
+    /// use umcp::Client;
+    /// use umcp::protocol::Root;
+    ///
+    /// # #[cfg(unix)]
+    /// let builder = Client::builder().root(Root::path("/project")?);
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    pub fn root(mut self, root: Root) -> Self {
+        let roots = self.handlers.roots.get_or_insert_default();
+        roots.lock().unwrap_or_else(PoisonError::into_inner).push(root);
+        self
+    }
+
+    /// Lets calls of tools become tasks: work that a server goes on with by itself, and is asked for.
+    ///
+    /// Declares the extension `io.modelcontextprotocol/tasks` (2026-07-28), and where a server has the
+    /// experimental tasks of 2025-11-25, uses those. A call that becomes a task is followed to its end
+    /// within the call, whose clocks go on; with [`Request::start_task`](crate::Request::start_task)
+    /// the [`Task`](crate::Task) is handed out instead.
+    ///
+    /// ```
+    /// use umcp::memory::Script;
+    /// use umcp::{Client, json};
+    ///
+    /// let task = json!({ "taskId": "7", "status": "working", "createdAt": "", "lastUpdatedAt": "",
+    ///     "ttlMs": null, "pollIntervalMs": 1 });
+    /// let (mut created, mut done) = (task.clone(), task);
+    /// created["resultType"] = "task".into();
+    /// done["status"] = "completed".into();
+    /// done["result"] = json!({ "content": [{ "type": "text", "text": "at last" }] });
+    /// let script = Script::new().answer("tools/call", created).answer("tasks/get", done);
+    ///
+    /// let client = Client::builder().tasks().open(script.server())?;
+    /// assert_eq!(client.call_tool("report", json!({}))?.text(), "at last");
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    pub fn tasks(self) -> Self {
+        self.extension(TASKS, Map::new())
+    }
+
+    /// Declares an extension of the protocol by its identifier, with settings (an object; most have
+    /// none): in every request of the modern era, and in the handshake of the legacy one. None is
+    /// declared otherwise, and umcp itself knows [`tasks`](Self::tasks) only: what another one means
+    /// is the program's own concern.
+    ///
+    /// See [`Client::extension`] for what the server says of it, and [`Client::request`] for its
+    /// methods. `io.modelcontextprotocol/ui` is for programs that can show a page in a sandbox.
+    ///
+    /// ```
+    /// use umcp::memory::Script;
+    /// use umcp::{Client, json};
+    ///
+    /// # let script = Script::new();
+    /// let settings = [("depth".to_owned(), json!(2))].into_iter().collect();
+    /// let client = Client::builder().extension("com.example/trees", settings).open(script.server())?;
+    /// assert!(client.extension("com.example/trees").is_none()); // the server does without
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    pub fn extension(mut self, id: impl Into<String>, settings: Map<String, Value>) -> Self {
+        self.extensions.insert(id.into(), settings.into());
         self
     }
 
@@ -113,34 +358,49 @@ impl ClientBuilder {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput). Nothing of the server is left then.
     pub fn open(self, server: Server) -> Result<Client> {
         let label: Arc<str> = server.label().into();
+        self.handlers.check().map_err(|error| error.server(&label))?;
+        for id in self.extensions.keys() {
+            check_extension(id).map_err(|why| {
+                let text = format!("the extension {id:?}: {why}");
+                Error::new(ErrorKind::InvalidInput, text).server(&label)
+            })?;
+        }
         let connect = server.connect().map_err(|error| error.server(&label))?;
         let client: Arc<OnceLock<Weak<Inner>>> = Arc::default();
-        let listener = self.on_notification.map(|listen| {
+        let mut listeners = self.listeners;
+        if let Some(listen) = self.on_notification {
             let client = client.clone();
-            let listener: Arc<Listener> = Arc::new(move |message| {
+            let hear = move |event: &Event| {
                 let Some(inner) = client.get().and_then(Weak::upgrade) else { return };
-                let Some(notification) = Notification::new(message) else { return };
+                let Some(notification) = Notification::of(event) else { return };
                 listen(&notification, &Context::new(&Client { inner }));
-            });
-            listener
-        });
+            };
+            listeners.push((Kinds::ASIDES, Arc::new(hear)));
+        }
+        let handlers = self.handlers;
         let memory = Memory::of(self.era_memory, &server);
         let opening = Opening {
             server: label,
             pin: server.pin,
             hint: memory.as_ref().and_then(|memory| memory.recalled),
             info: self.info,
-            capabilities: ClientCapabilities::default(),
+            capabilities: ClientCapabilities {
+                extensions: self.extensions,
+                ..handlers.capabilities()
+            },
             limits: server.limits.clone(),
             timeouts: server.timeouts.clone(),
             cancel: self.cancel,
-            listener,
+            listeners,
+            trace: self.trace,
+            answers: answers(&handlers, &client),
         };
         let opened = Session::open(&*connect, opening).map(|session| {
             let tools = session.mirrors().then(ToolTable::default);
-            let inner = Arc::new(Inner { session, server, tools });
+            let tasks = TaskTable::of(&session);
+            let inner = Arc::new(Inner { session, server, tools, tasks, handlers });
             let _ = client.set(Arc::downgrade(&inner));
-            inner.session.release_listener();
+            inner.session.release();
             Client { inner }
         });
         if let Some(memory) = memory {
@@ -148,6 +408,47 @@ impl ClientBuilder {
         }
         opened
     }
+}
+
+/// Logs what a server logged.
+fn forward(event: &Event) {
+    let Some(message) = event.log_message() else { return };
+    let level = match message.level.severity() {
+        Some(0) => log::Level::Debug,
+        Some(3) => log::Level::Warn,
+        Some(4..) => log::Level::Error,
+        _ => log::Level::Info,
+    };
+    let target = format!("umcp::server::{}", said(event.server()));
+    if log::log_enabled!(target: &target, level) {
+        let logger = message.logger.map(|logger| format!("{logger}: ")).unwrap_or_default();
+        let data = message.data.as_str().map_or_else(|| message.data.to_string(), str::to_owned);
+        log::log!(target: &target, level, "{}", said(&(logger + &data)));
+    }
+}
+
+/// What a legacy server's requests are answered with.
+fn answers(handlers: &Handlers, client: &Arc<OnceLock<Weak<Inner>>>) -> Option<Arc<Answers>> {
+    let (handlers, client) = (handlers.clone(), client.clone());
+    let methods = handlers.methods();
+    if methods.is_empty() {
+        return None;
+    }
+    let answer = move |method: &str, message: &Message, is_cancelled: &AtomicBool| {
+        let gone = || Refusal::new(-32603, "the client is gone");
+        let inner = client.get().and_then(Weak::upgrade).ok_or_else(gone)?;
+        let params = message.parse::<RawJson>().unwrap_or_else(|_| RawJson::empty_object());
+        let request = InputRequest::new(method, params);
+        let request = request.map_err(|error| Refusal::new(INVALID_PARAMS, misfit(&error)))?;
+        let client = Client { inner };
+        let context = Context::cancellable(&client, is_cancelled);
+        let answer = handlers.answer(&request, &context)?;
+        let failed = |error: serde_json::Error| Refusal::new(-32603, misfit(&error));
+        RawJson::from_value(&answer)
+            .and_then(|answer| task::relate(message, answer))
+            .map_err(failed)
+    };
+    Some(Arc::new(Answers { methods, answer: Box::new(answer) }))
 }
 
 /// What a memory knows of one server.

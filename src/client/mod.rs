@@ -2,23 +2,33 @@
 
 mod builder;
 mod era_memory;
+mod events;
+mod follow;
+mod form;
+mod handlers;
 #[cfg(feature = "http")]
 mod http;
+mod input;
 mod list;
 mod notification;
 mod refresh;
 mod request;
+mod sampling;
 mod script;
 mod server;
+mod subscription;
+mod task;
+mod task_table;
 mod tool_table;
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,18 +36,24 @@ use crate::protocol::{
     CallToolParams, CallToolResult, ClientRequest, CompleteParams, CompleteResult, Completion,
     CompletionReference, EmptyResult, Era, GetPromptParams, GetPromptResult, Implementation,
     LoggingLevel, Prompt, ProtocolVersion, RawJson, RawRequest, ReadResourceParams,
-    ReadResourceResult, Resource, ResourceTemplate, ServerCapabilities, SetLevelParams, Tool,
+    ReadResourceResult, Resource, ResourceTemplate, Root, ServerCapabilities, SetLevelParams, Tool,
 };
 use crate::session::Session;
 use crate::transport::CloseReport;
 
 pub use builder::ClientBuilder;
 pub use era_memory::{EraFile, EraMemory};
+pub use events::Events;
+use handlers::Handlers;
+pub use handlers::SamplingRefusal;
 pub use list::{Items, List, Listed, Page, Pages};
 pub use notification::{Context, Notification};
 pub use request::{Pending, Reply, Request};
 pub use script::Script;
 pub use server::Server;
+pub use subscription::{Change, Closer, Subscription, SubscriptionBuilder};
+pub use task::{Task, TaskOrResult};
+use task_table::TaskTable;
 use tool_table::ToolTable;
 
 /// A connection to one MCP server.
@@ -77,6 +93,9 @@ pub(crate) struct Inner {
     pub(crate) server: Server,
     /// Only where arguments are said in headers, too.
     tools: Option<ToolTable>,
+    /// Only where tools say whether they can be tasks.
+    tasks: Option<TaskTable>,
+    handlers: Handlers,
 }
 
 impl Drop for Inner {
@@ -146,6 +165,13 @@ impl Client {
         &self.inner.session.terms().capabilities
     }
 
+    /// Returns the server's settings (an object) for an extension of the protocol, or `None` if it does
+    /// not support that. It is in use if this client declares it, too: see
+    /// [`ClientBuilder::extension`].
+    pub fn extension(&self, id: &str) -> Option<&Value> {
+        self.capabilities().extension(id)
+    }
+
     /// Returns what the server says about how to use it, which is meant for a model.
     pub fn instructions(&self) -> Option<&str> {
         self.inner.session.terms().instructions.as_deref()
@@ -184,6 +210,9 @@ impl Client {
 
     /// Those among the server's tools that can be called.
     fn usable(&self, tools: Vec<Tool>) -> Vec<Tool> {
+        if let Some(table) = &self.inner.tasks {
+            table.learn(&tools);
+        }
         match &self.inner.tools {
             Some(table) => table.learn(self.server_name(), tools),
             None => tools,
@@ -346,6 +375,31 @@ impl Client {
         Request::new(self, ClientRequest::Complete(Box::new(params)))
     }
 
+    /// Returns a builder for a subscription to what changes at the server: its lists, and resources.
+    ///
+    /// ```
+    /// # use umcp::{Client, Server, json};
+    /// # let server = Server::in_memory(|peer| {
+    /// #     let listen = peer.open_modern(json!({ "tools": { "listChanged": true } })).unwrap();
+    /// #     let meta = json!({ "io.modelcontextprotocol/subscriptionId": listen.id() });
+    /// #     let params = json!({ "_meta": meta, "notifications": { "toolsListChanged": true } });
+    /// #     peer.notify("notifications/subscriptions/acknowledged", params);
+    /// #     peer.notify("notifications/tools/list_changed", json!({ "_meta": meta }));
+    /// #     while peer.receive().is_some() {}
+    /// # });
+    /// use std::time::Duration;
+    ///
+    /// # let client = Client::open(server)?;
+    /// let mut changes = client.subscribe().tools().open()?;
+    /// if let Some(change) = changes.next_timeout(Duration::from_secs(60))? {
+    ///     println!("{change:?}");
+    /// }
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    pub fn subscribe(&self) -> SubscriptionBuilder {
+        SubscriptionBuilder::new(self)
+    }
+
     /// Asks for a sign of life, and returns how long it took.
     ///
     /// Sends `ping` to a legacy server. The modern era has no such method: there it is
@@ -378,6 +432,27 @@ impl Client {
         let request = ClientRequest::SetLevel(SetLevelParams::new(level.clone()));
         Request::<EmptyResult>::new(self, request).call()?;
         self.inner.session.set_log_level(level);
+        Ok(())
+    }
+
+    /// Changes the directories and files that the server may work on, of a client that was opened
+    /// with a [`root`](ClientBuilder::root). A legacy server is told; a modern one asks when it needs
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if one of them is no `file://` URI, or if the client
+    /// was opened without roots, as the server was told then that it had none.
+    pub fn set_roots(&self, roots: impl IntoIterator<Item = Root>) -> Result<()> {
+        let roots: Vec<Root> = roots.into_iter().collect();
+        let at_server = |error: Error| error.server(self.inner.session.server());
+        roots.iter().try_for_each(Root::check).map_err(at_server)?;
+        let Some(current) = &self.inner.handlers.roots else {
+            let error = Error::new(ErrorKind::InvalidInput, "the client was opened without roots");
+            return Err(at_server(error));
+        };
+        *current.lock().unwrap_or_else(PoisonError::into_inner) = roots;
+        self.inner.session.notify("notifications/roots/list_changed");
         Ok(())
     }
 

@@ -9,13 +9,16 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::client::Client;
+use crate::client::input::{self, Rounds, URL_REQUIRED};
 use crate::client::refresh::Refresh;
+use crate::client::task::{self, Task, TaskOrResult};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result, misfit, said};
-use crate::protocol::envelope::Message;
+use crate::protocol::envelope::{Kind, Message, Outcome};
 use crate::protocol::meta::{RequestMeta, check};
 use crate::protocol::{
-    Body, CallToolResult, ClientRequest, CompleteResult, CompletionContext, Era, GetPromptResult,
+    self, Body, CallToolResult, ClientRequest, CompleteResult, CompletionContext, CreateTaskResult,
+    Era, GetPromptResult, InputRequiredResult, InputResponses, LegacyCreateTaskResult,
     LogMessageParams, LoggingLevel, ProgressParams, RawJson,
 };
 use crate::session::{CancelToken, Options, PendingRequest};
@@ -49,6 +52,10 @@ pub struct Request<'a, T> {
     request: ClientRequest,
     options: Options<'a>,
     problem: Option<Error>,
+    /// Types of results that are as good as `complete`.
+    result_types: Vec<String>,
+    /// With answers to what was asked for in an earlier call.
+    is_resumed: bool,
     result: PhantomData<fn() -> T>,
 }
 
@@ -67,10 +74,20 @@ impl<'a, T: Reply> Request<'a, T> {
                 meta: RequestMeta::default(),
                 mirror: Vec::new(),
                 cancel: None,
+                headless: false,
+                silent: false,
             },
             problem: None,
+            result_types: Vec::new(),
+            is_resumed: false,
             result: PhantomData,
         }
+    }
+
+    /// For questions that nobody has to be told about when their answer is not wanted any more.
+    pub(super) fn silent(mut self) -> Self {
+        self.options.silent = true;
+        self
     }
 
     pub(crate) fn with_problem(mut self, why: String) -> Self {
@@ -86,7 +103,7 @@ impl<'a, T: Reply> Request<'a, T> {
     }
 
     /// Sets how long to wait for the result, instead of [`Timeouts::request`](crate::Timeouts).
-    /// This clock stands still while a callback runs.
+    /// This clock stands still while a callback runs, or a handler because of the call.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = timeout;
         self
@@ -126,6 +143,63 @@ impl<'a, T: Reply> Request<'a, T> {
     /// only knows a level for the whole connection).
     pub fn log_level(mut self, level: LoggingLevel) -> Self {
         self.options.meta.log_level = Some(level);
+        self
+    }
+
+    /// Lets the server ask nothing during this call (modern era): it is told that there is nobody to
+    /// answer, whatever handlers the client has. A legacy server was told at the beginning.
+    pub fn headless(mut self) -> Self {
+        self.options.headless = true;
+        self
+    }
+
+    /// Answers what a server asked for when the same request failed with
+    /// [`InputRequired`](ErrorKind::InputRequired): by the keys of
+    /// [`input_requests`](InputRequiredResult::input_requests), or empty if it asked for nothing.
+    /// The request has to be the same in everything else.
+    ///
+    /// ```
+    /// # use umcp::{Client, Server, json};
+    /// # let server = Server::in_memory(|peer| {
+    /// #     let mut next = peer.open_modern(json!({ "tools": {} }));
+    /// #     while let Some(request) = next {
+    /// #         match request.param("/inputResponses").is_null() {
+    /// #             true => peer.reply(&request, json!({ "resultType": "input_required", "requestState": "s",
+    /// #                 "inputRequests": { "name": { "method": "elicitation/create", "params": {
+    /// #                     "message": "Who?", "requestedSchema": { "type": "object", "properties": {} } } } } })),
+    /// #             false => peer.reply(&request, json!({ "content": [] })),
+    /// #         }
+    /// #         next = peer.receive();
+    /// #     }
+    /// # });
+    /// use umcp::protocol::{ElicitResult, InputResponses};
+    ///
+    /// # let client = Client::open(server)?;
+    /// let error = client.call_tool("greet", json!({})).unwrap_err();
+    /// let asked = error.input_required().unwrap();
+    /// // Now, or later and elsewhere: what was asked can be stored.
+    /// let answers: InputResponses = asked
+    ///     .input_requests
+    ///     .iter()
+    ///     .flatten()
+    ///     .map(|(key, _)| (key.clone(), ElicitResult::decline().into()))
+    ///     .collect();
+    /// let result = client.tool("greet").answers(&asked, answers).call()?;
+    /// # assert!(!result.is_error);
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    pub fn answers(mut self, asked: &InputRequiredResult, answers: InputResponses) -> Self {
+        let keys = asked.input_requests.iter().flatten().map(|(key, _)| key);
+        if !keys.eq(answers.keys()) {
+            self.refuse("there has to be one answer for each thing that the server asked for");
+        }
+        if !self.request.may_require_input() {
+            self.refuse("no server asks for anything when this is requested");
+        }
+        if let Err(error) = self.request.answer(answers, asked.request_state.clone()) {
+            self.refuse(format!("an answer cannot be written: {error}"));
+        }
+        self.is_resumed = true;
         self
     }
 
@@ -176,6 +250,13 @@ impl<'a, T: Reply> Request<'a, T> {
     }
 
     pub(super) fn send(mut self, waits: bool) -> Result<Pending<'a, T>> {
+        if let ClientRequest::CallTool(params) = &mut self.request
+            && let Some(tasks) = &self.client.inner.tasks
+            && tasks.requires(&params.name)
+        {
+            // LTASK-2
+            params.task.get_or_insert_default();
+        }
         let session = &self.client.inner.session;
         let terms = session.terms();
         let (method, name) = (self.request.method(), self.request.name().unwrap_or_default());
@@ -187,13 +268,25 @@ impl<'a, T: Reply> Request<'a, T> {
             let text = format!("the server does not offer this: it declared no `{capability}`");
             return Err(explain(Error::new(ErrorKind::Unsupported, text)));
         }
+        let is_modern = terms.version.era() == Era::Modern;
+        if self.is_resumed && !is_modern {
+            let text = "a server of the legacy era asks for nothing that a request answers";
+            return Err(explain(Error::new(ErrorKind::Unsupported, text)));
+        }
         if let Some(tools) = &self.client.inner.tools {
             self.options.mirror = tools.headers(&self.request).map_err(explain)?;
         }
-        let is_modern = terms.version.era() == Era::Modern;
         let request = PendingRequest::start(session, self.request, self.options, waits)?;
-        let refresh = Refresh::NotYet;
-        Ok(Pending { request, refresh, client: self.client, is_modern, result: PhantomData })
+        Ok(Pending {
+            request,
+            refresh: Refresh::NotYet,
+            rounds: Rounds::new(self.is_resumed),
+            task: None,
+            client: self.client,
+            is_modern,
+            result_types: self.result_types,
+            result: PhantomData,
+        })
     }
 }
 
@@ -225,6 +318,68 @@ impl Request<'_, CallToolResult> {
             Ok(arguments) if arguments.is_null() => {}
             Ok(_) => self.refuse("a tool's arguments are an object"),
             Err(error) => self.refuse(format!("the arguments cannot be written: {error}")),
+        }
+        self
+    }
+}
+
+impl<'a> Request<'a, CallToolResult> {
+    /// Sends the call and waits until the server has said whether it becomes a
+    /// [task](crate::ClientBuilder::tasks), which is handed out, or has returned the result.
+    ///
+    /// A modern server decides that by itself. One of 2025-11-25 is asked for a task if the tool can
+    /// be one, for which the list of tools is asked for unless it has been; of older ones, and of those
+    /// without tasks, it is a call like any other. The task goes on when the [`Task`] is dropped, and
+    /// can be found again by its id.
+    ///
+    /// ```
+    /// # use umcp::memory::Script;
+    /// # use umcp::json;
+    /// use umcp::{Client, TaskOrResult};
+    ///
+    /// # let script = Script::new().answer("tools/call", json!({ "resultType": "task",
+    /// #     "taskId": "7", "status": "working", "createdAt": "", "lastUpdatedAt": "", "ttlMs": null }));
+    /// # let server = script.server();
+    /// let client = Client::builder().tasks().open(server)?;
+    /// match client.tool("report").start_task()? {
+    ///     TaskOrResult::Task(task) => println!("to be asked for as {}", task.id()),
+    ///     TaskOrResult::Result(result) => println!("{}", result.text()),
+    /// }
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call), and [`InvalidInput`](ErrorKind::InvalidInput) if the client was opened
+    /// without tasks.
+    pub fn start_task(mut self) -> Result<TaskOrResult> {
+        let session = self.client.inner.session.clone();
+        let name = self.request.name().unwrap_or_default().to_owned();
+        let explain = |error: Error| error.server(session.server()).about("tools/call", &name);
+        task::check_declared(&self.client).map_err(explain)?;
+        if let Some(tasks) = &self.client.inner.tasks
+            && tasks.allows(&self.client, &name, &self.options).map_err(explain)?
+            && let ClientRequest::CallTool(params) = &mut self.request
+        {
+            params.task.get_or_insert_default();
+        }
+        self.send(true)?.settle()
+    }
+}
+
+impl Request<'_, RawJson> {
+    /// Accepts a result of this `resultType`, which an [extension](crate::ClientBuilder::extension) brings,
+    /// as well as a `complete` one.
+    pub fn accept_result_type(mut self, result_type: impl Into<String>) -> Self {
+        self.result_types.push(result_type.into());
+        self
+    }
+
+    /// Says what the request is about, for the header `Mcp-Name` of HTTP. Methods of an
+    /// [extension](crate::ClientBuilder::extension) may want that; for those that umcp knows it is done.
+    pub fn mcp_name(mut self, name: impl Into<String>) -> Self {
+        if let ClientRequest::Raw(raw) = &mut self.request {
+            raw.set_name(name.into());
         }
         self
     }
@@ -277,10 +432,41 @@ pub struct Pending<'a, T> {
     // Before the client: a request that is dropped is withdrawn while there is a connection.
     request: PendingRequest<'a>,
     refresh: Refresh,
+    rounds: Rounds,
+    /// What the call has become.
+    task: Option<Task>,
     /// What is waited for keeps the connection open.
     client: Client,
     is_modern: bool,
+    result_types: Vec<String>,
     result: PhantomData<fn() -> T>,
+}
+
+/// What a reply turns out to be.
+enum Answer<T> {
+    Result(T),
+    /// The server asks for input first.
+    Questions,
+    Task(protocol::Task),
+}
+
+impl Pending<'_, CallToolResult> {
+    /// Waits for the result or the task.
+    fn settle(mut self) -> Result<TaskOrResult> {
+        loop {
+            let Some(end) = self.answer(None) else { continue };
+            let end = end.map_err(|error| self.rounds.explain(error));
+            self.request.conclude(end.as_ref().map(|(_, reply)| reply));
+            match end? {
+                (Answer::Task(task), _) => {
+                    let task = Task::begun(&self.client, &self.request, task);
+                    return Ok(TaskOrResult::Task(task));
+                }
+                (Answer::Result(result), _) => return Ok(TaskOrResult::Result(result)),
+                (Answer::Questions, _) => {}
+            }
+        }
+    }
 }
 
 impl<T: Reply> Pending<'_, T> {
@@ -314,8 +500,81 @@ impl<T: Reply> Pending<'_, T> {
     }
 
     pub(super) fn wait_until(&mut self, until: Option<Deadline>) -> Option<Result<(T, usize)>> {
-        let reply = self.refresh.wait(&self.client, &mut self.request, until)?;
-        Some(reply.and_then(|reply| Ok((self.finish(&reply)?, reply.len()))))
+        let end = self.wait_for_result(until)?;
+        self.request.conclude(end.as_ref().map(|(_, reply)| reply));
+        Some(end.map(|(result, reply)| (result, reply.len())))
+    }
+
+    fn wait_for_result(&mut self, until: Option<Deadline>) -> Option<Result<(T, Message)>> {
+        loop {
+            if let Some(task) = &mut self.task {
+                let end = task.wait_until(until)?;
+                self.task = None;
+                let end = end.map_err(|error| match error.method() {
+                    Some(_) => error,
+                    None => self.request.explain(error),
+                });
+                return Some(end.and_then(|reply| self.result_of_task(reply)));
+            }
+            match self.answer(until)? {
+                Ok((Answer::Result(result), reply)) => return Some(Ok((result, reply))),
+                Ok((Answer::Task(task), _)) => {
+                    let task = Task::begun(&self.client, &self.request, task);
+                    self.task = Some(task.owned(&self.request));
+                }
+                Ok((Answer::Questions, _)) => {}
+                Err(error) => return Some(Err(self.rounds.explain(error))),
+            }
+        }
+    }
+
+    /// TASK-33: as the direct result.
+    fn result_of_task(&self, reply: Message) -> Result<(T, Message)> {
+        if let Kind::Response { outcome: Outcome::Error, .. } = reply.kind() {
+            return Err(self.request.explain(Error::from_rpc(reply.rpc_error()).ran(true)));
+        }
+        match self.finish(&reply, true)? {
+            Answer::Result(result) => Ok((result, reply)),
+            _ => {
+                let text = "the task's result is none";
+                Err(self.request.explain(Error::new(ErrorKind::Protocol, text).ran(true)))
+            }
+        }
+    }
+
+    /// Waits until `until` at most, for a result or a task. Questions are answered.
+    fn answer(&mut self, until: Option<Deadline>) -> Option<Result<(Answer<T>, Message)>> {
+        loop {
+            if let Err(error) = self.rounds.wait(&mut self.request, until)? {
+                return Some(Err(self.request.explain(error)));
+            }
+            let reply = match self.refresh.wait(&self.client, &mut self.request, until)? {
+                Ok(reply) => reply,
+                Err(error) => {
+                    self.visit(&error);
+                    return Some(Err(error));
+                }
+            };
+            match self.finish(&reply, false) {
+                Ok(Answer::Questions) => {
+                    if let Err(error) = self.rounds.answer(&self.client, &mut self.request, &reply)
+                    {
+                        return Some(Err(self.request.explain(error)));
+                    }
+                }
+                answer => return Some(answer.map(|answer| (answer, reply))),
+            }
+        }
+    }
+
+    /// ELIC-15: what has to be visited first is asked for as if it had been asked for by itself. The
+    /// request can be made again then.
+    fn visit(&mut self, error: &Error) {
+        let is_asked = error.rpc().is_some_and(|rpc| rpc.code == URL_REQUIRED);
+        if is_asked && !self.is_modern && !self.request.is_headless() {
+            let client = &self.client;
+            self.request.stand_still(|token| input::visit(client, token, error));
+        }
     }
 
     /// Returns the result if it is there. Does not block, except for callbacks that are due. To wait
@@ -333,7 +592,16 @@ impl<T: Reply> Pending<'_, T> {
     /// as dropping it. To cancel while another thread waits, use a [`CancelToken`].
     pub fn cancel(self) {}
 
-    fn finish(&self, reply: &Message) -> Result<T> {
+    /// What a reply says: at last the result, and nothing else, if it `is_final`.
+    fn finish(&self, reply: &Message, is_final: bool) -> Result<Answer<T>> {
+        let request = self.request.request();
+        // LTASK-3
+        if !is_final && request.wants_task() {
+            let created = reply.parse::<LegacyCreateTaskResult>();
+            if let Ok(created) = created {
+                return Ok(Answer::Task(created.task.into()));
+            }
+        }
         let problem = |kind, text: String| self.request.explain(Error::new(kind, text).ran(true));
         let mut parsed = T::read(reply);
         let raw;
@@ -349,12 +617,22 @@ impl<T: Reply> Pending<'_, T> {
             _ if !self.is_modern => {}
             None | Some("complete") => {}
             // RPC-34
-            Some("input_required") if self.request.may_require_input() => {
-                return Err(problem(
-                    ErrorKind::Unsupported,
-                    "the server asks for input, and this client has nobody to ask".to_owned(),
-                ));
+            Some("input_required") if !is_final && self.request.may_require_input() => {
+                return Ok(Answer::Questions);
             }
+            // TASK-4, TASK-5, TASK-6
+            Some("task")
+                if !is_final
+                    && request.tool_call().is_some()
+                    && task::check_declared(&self.client).is_ok() =>
+            {
+                let created = reply.parse::<CreateTaskResult>().map_err(|error| {
+                    let text = format!("the server's task is malformed: {}", misfit(&error));
+                    problem(ErrorKind::Protocol, text)
+                })?;
+                return Ok(Answer::Task(created.task));
+            }
+            Some(other) if self.result_types.iter().any(|known| known == other) => {}
             // RPC-32
             Some(other) => {
                 let text = format!(
@@ -367,7 +645,7 @@ impl<T: Reply> Pending<'_, T> {
         if let Ok(result) = &mut parsed {
             result.came_from(self.request.server(), self.request.name());
         }
-        parsed.map_err(|error| {
+        parsed.map(Answer::Result).map_err(|error| {
             let text = format!("the server's result is malformed: {}", misfit(&error));
             problem(ErrorKind::Protocol, text)
         })

@@ -31,6 +31,7 @@ type Answer = dyn Fn(&Value) -> Result<Value, (i64, String)> + Send + Sync;
 #[derive(Clone, Default)]
 pub struct Script {
     answers: HashMap<String, Arc<Answer>>,
+    extensions: Map<String, Value>,
     received: Arc<Mutex<Vec<(String, Value)>>>,
 }
 
@@ -38,6 +39,13 @@ impl Script {
     /// Makes a server that offers nothing yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Declares an extension, with settings.
+    #[must_use]
+    pub fn declare(mut self, extension: &str, settings: Value) -> Self {
+        self.extensions.insert(extension.to_owned(), settings);
+        self
     }
 
     /// Answers every request of a method with this result.
@@ -79,6 +87,9 @@ impl Script {
                 _ => continue,
             };
             capabilities.insert(area.to_owned(), json!({}));
+        }
+        if !self.extensions.is_empty() {
+            capabilities.insert("extensions".to_owned(), self.extensions.clone().into());
         }
         Value::Object(capabilities)
     }

@@ -5,9 +5,12 @@
 //! | [`concepts`] | what a client is, the two eras, who runs what on which thread |
 //! | [`first_client`] | start a server, call a tool, close |
 //! | [`exploring`] | what a server offers: capabilities, lists, pages |
-//! | [`calling`] | tools: arguments, results, failures, progress, clocks, cancelling, several at once |
+//! | [`calling`] | tools: arguments, results, failures, progress, clocks, cancelling, several at once, tasks |
 //! | [`reading`] | resources and resource templates |
+//! | [`subscribing`] | what changes at a server: lists and resources |
 //! | [`prompting`] | prompts, and completion of their arguments |
+//! | [`answering`] | what servers ask: questions to the user, models, roots |
+//! | [`events`] | what happens to a connection: functions, an iterator; logs and traces |
 //! | [`transports`] | stdio, HTTP and the others: what is found out, credentials, what a connection costs |
 //! | [`errors`] | every kind of error: what it means, what to do |
 //! | [`testing`] | servers inside your tests |
@@ -32,8 +35,17 @@ pub mod calling {}
 #[doc = include_str!("reading.md")]
 pub mod reading {}
 
+#[doc = include_str!("subscribing.md")]
+pub mod subscribing {}
+
 #[doc = include_str!("prompting.md")]
 pub mod prompting {}
+
+#[doc = include_str!("answering.md")]
+pub mod answering {}
+
+#[doc = include_str!("events.md")]
+pub mod events {}
 
 // It is about HTTP, too, whoever reads it.
 #[cfg_attr(not(feature = "http"), allow(rustdoc::broken_intra_doc_links))]

@@ -3,7 +3,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::lenient;
+use super::{Era, lenient};
+
+/// The extension that turns calls into tasks, and has no settings.
+pub(crate) const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// A capability without settings of its own: being there is what it says.
 #[non_exhaustive]
@@ -51,6 +54,25 @@ pub struct ClientCapabilities {
     /// Members this version of umcp does not know.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+impl ClientCapabilities {
+    /// What of it means something in an era.
+    pub(crate) fn in_era(&self, era: Era) -> Self {
+        let mut capabilities = self.clone();
+        match (era, &mut capabilities.roots) {
+            (Era::Modern, Some(roots)) => roots.list_changed = false,
+            // TASK-36
+            (Era::Legacy, _) => drop(capabilities.extensions.remove(TASKS)),
+            _ => {}
+        }
+        capabilities
+    }
+
+    /// Without what a server may ask for.
+    pub(crate) fn headless(&self) -> Self {
+        Self { roots: None, sampling: None, elicitation: None, ..self.clone() }
+    }
 }
 
 redacted_debug!(
@@ -169,6 +191,13 @@ pub struct ServerCapabilities {
     /// Members this version of umcp does not know.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+impl ServerCapabilities {
+    /// The settings of an extension (an object), if the server supports it.
+    pub fn extension(&self, id: &str) -> Option<&Value> {
+        self.extensions.get(id).filter(|settings| settings.is_object())
+    }
 }
 
 redacted_debug!(

@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -126,6 +128,37 @@ pub struct ElicitUrlParams {
 redacted_debug!(ElicitUrlParams { message, elicitation_id } hidden { url, meta, extra });
 
 impl ElicitUrlParams {
+    /// Returns the host of the URL, with its port if it names one: what a user is to be shown before
+    /// anything is opened. `None` if the URL is neither `https://` nor `http://` on this machine, or
+    /// its host is not plain ASCII (which may look like another): such a URL is not to be opened.
+    ///
+    /// ```
+    /// use umcp::protocol::ElicitUrlParams;
+    ///
+    /// let host = |url| ElicitUrlParams::new("Please sign in", url).host().map(str::to_owned);
+    /// assert_eq!(host("https://example.com:8443/x").as_deref(), Some("example.com:8443"));
+    /// assert_eq!(host("https://me@example.com/").as_deref(), None);
+    /// assert_eq!(host("http://example.com/"), None);
+    /// ```
+    pub fn host(&self) -> Option<&str> {
+        let (scheme, rest) = self.url.split_once("://")?;
+        let host = rest.split(['/', '?', '#', '\\']).next()?;
+        let is_plain =
+            |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
+        if host.is_empty() || !host.chars().all(is_plain) {
+            return None;
+        }
+        let name = match host.strip_prefix('[') {
+            Some(rest) => rest.split_once(']').map(|(name, _)| name)?,
+            None => host.split(':').next()?,
+        };
+        let is_here = name.eq_ignore_ascii_case("localhost")
+            || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        let is_allowed =
+            scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http") && is_here;
+        is_allowed.then_some(host)
+    }
+
     /// Sends the user to `url`.
     pub fn new(message: impl Into<String>, url: impl Into<String>) -> Self {
         Self {

@@ -379,9 +379,9 @@ pub(crate) fn notification(method: &str, params: Option<&RawJson>) -> Vec<u8> {
     format!(r#"{{"jsonrpc":"2.0","method":"{method}"{params}}}"#).into_bytes()
 }
 
-/// Writes the empty result for a request of the server's.
-pub(crate) fn empty_result(id: &str) -> Vec<u8> {
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#).into_bytes()
+/// Writes a result for a request of the server's.
+pub(crate) fn result(id: &str, result: &RawJson) -> Vec<u8> {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#).into_bytes()
 }
 
 /// Writes an error for a request of the server's.

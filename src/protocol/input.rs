@@ -65,6 +65,16 @@ pub enum InputRequest {
 }
 
 impl InputRequest {
+    /// What a request of that method asks.
+    pub(crate) fn new(method: &str, params: RawJson) -> serde_json::Result<Self> {
+        match method {
+            "elicitation/create" => params.parse().map(Self::Elicit),
+            "sampling/createMessage" => params.parse().map(Self::CreateMessage),
+            "roots/list" => params.parse().map(Self::ListRoots),
+            _ => Ok(Self::Other { method: method.to_owned(), params: Some(params) }),
+        }
+    }
+
     /// The method on the wire.
     pub fn method(&self) -> &str {
         match self {
@@ -111,12 +121,10 @@ impl<'de> Deserialize<'de> for InputRequest {
         }
 
         let Wire { method, params } = Wire::deserialize(deserializer)?;
-        let object = || params.clone().unwrap_or_else(RawJson::empty_object);
-        match method.as_str() {
-            "elicitation/create" => object().parse().map(Self::Elicit),
-            "sampling/createMessage" => object().parse().map(Self::CreateMessage),
-            "roots/list" => object().parse().map(Self::ListRoots),
-            _ => Ok(Self::Other { method, params }),
+        const KNOWN: [&str; 3] = ["elicitation/create", "sampling/createMessage", "roots/list"];
+        match KNOWN.contains(&method.as_str()) {
+            true => Self::new(&method, params.unwrap_or_else(RawJson::empty_object)),
+            false => Ok(Self::Other { method, params }),
         }
         .map_err(Error::custom)
     }

@@ -40,6 +40,20 @@ pub(crate) struct RequestMeta {
     pub(crate) log_level: Option<LoggingLevel>,
     /// The caller's own members.
     pub(crate) own: Map<String, Value>,
+    /// The trace context of this attempt.
+    pub(crate) trace: Map<String, Value>,
+}
+
+/// Those members of a trace context that are well-formed, and are none of the caller's own.
+pub(crate) fn trace(
+    members: impl IntoIterator<Item = (String, String)>,
+    own: &Map<String, Value>,
+) -> Map<String, Value> {
+    let is_good = |(key, value): &(String, Value)| {
+        let is_known = matches!(key.as_str(), "traceparent" | "tracestate" | "baggage");
+        is_known && !own.contains_key(key) && check(key, value).is_ok()
+    };
+    members.into_iter().map(|(key, value)| (key, value.into())).filter(is_good).collect()
 }
 
 /// Writes a request as one line of JSON. `sender` is given in the modern era only.
@@ -67,7 +81,7 @@ pub(crate) fn request(
     if let (Some(level), Some(_)) = (&meta.log_level, sender) {
         member(&mut line, empty, LOG_LEVEL, level)?;
     }
-    for (key, value) in &meta.own {
+    for (key, value) in meta.own.iter().chain(&meta.trace) {
         member(&mut line, empty, key, value)?;
     }
     let has_meta = line.len() > empty;
@@ -152,15 +166,35 @@ fn is_traceparent(text: &str) -> bool {
     }
 }
 
+/// Checks the identifier of an extension (EXT-1): a key of `_meta` that has a prefix.
+pub(crate) fn check_extension(id: &str) -> Result<(), &'static str> {
+    match labels(id)?.is_empty() || id.ends_with('/') {
+        true => Err("an identifier has a prefix and a name, as in `com.example/x`"),
+        false => Ok(()),
+    }
+}
+
 /// The grammar of keys, and that one is not reserved.
 fn check_key(key: &str) -> Result<(), &'static str> {
+    if key == "progressToken" {
+        return Err("`progressToken` is set by `on_progress`");
+    }
+    let labels = labels(key)?;
+    let reserved = |label: &&str| matches!(*label, "modelcontextprotocol" | "mcp");
+    // 2025-06-18 reserved these words in front of another label, later revisions as the second.
+    let before_another = labels.split_last().is_some_and(|(_, before)| before.iter().any(reserved));
+    if labels.get(1).is_some_and(reserved) || before_another {
+        return Err("prefixes with `modelcontextprotocol` or `mcp` are reserved");
+    }
+    Ok(())
+}
+
+/// The labels of the prefix of a key that keeps to the grammar.
+fn labels(key: &str) -> Result<Vec<&str>, &'static str> {
     let (prefix, name) = match key.rsplit_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, key),
     };
-    if key == "progressToken" {
-        return Err("`progressToken` is set by `on_progress`");
-    }
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     let inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let name_is_valid = name.is_empty() && prefix.is_some()
@@ -168,7 +202,7 @@ fn check_key(key: &str) -> Result<(), &'static str> {
     if !name_is_valid {
         return Err("a name starts and ends with a letter or digit; inside also `-`, `_`, `.`");
     }
-    let Some(prefix) = prefix else { return Ok(()) };
+    let Some(prefix) = prefix else { return Ok(Vec::new()) };
     let labels: Vec<&str> = prefix.split('.').collect();
     let label_is_valid = |label: &&str| {
         label.chars().next().is_some_and(|c| c.is_ascii_alphabetic())
@@ -178,13 +212,7 @@ fn check_key(key: &str) -> Result<(), &'static str> {
     if !labels.iter().all(label_is_valid) {
         return Err("a prefix is labels with dots between them, each starting with a letter");
     }
-    let reserved = |label: &&str| matches!(*label, "modelcontextprotocol" | "mcp");
-    // 2025-06-18 reserved these words in front of another label, later revisions as the second.
-    let before_another = labels.split_last().is_some_and(|(_, before)| before.iter().any(reserved));
-    if labels.get(1).is_some_and(reserved) || before_another {
-        return Err("prefixes with `modelcontextprotocol` or `mcp` are reserved");
-    }
-    Ok(())
+    Ok(labels)
 }
 
 #[cfg(test)]
@@ -206,7 +234,7 @@ mod tests {
 
     #[test]
     fn trace_context_is_as_the_standard_has_it() {
-        // META-13
+        // META-13, OTEL-2
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let later = format!("01{}-more", &parent[2..]);
         for (key, value) in [

@@ -92,6 +92,8 @@ pub use tools::{
 
 pub use version::{Era, ProtocolVersion, UnknownVersion};
 
+pub(crate) use capabilities::TASKS;
+
 use envelope::Message;
 use tools::Origin;
 

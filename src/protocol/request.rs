@@ -7,8 +7,9 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::{
-    CallToolParams, CompleteParams, GetPromptParams, InitializeParams, ListParams, ProtocolVersion,
-    RawJson, ReadResourceParams, ServerCapabilities, SetLevelParams,
+    CallToolParams, CompleteParams, GetPromptParams, InitializeParams, InputResponses, ListParams,
+    ListenParams, ProtocolVersion, RawJson, ReadResourceParams, ServerCapabilities, SetLevelParams,
+    SubscribeParams,
 };
 
 /// A request, with its params except `_meta` (`ClientRequest`). Serializes as the params.
@@ -26,6 +27,9 @@ pub(crate) enum ClientRequest {
     ReadResource(ReadResourceParams),
     GetPrompt(GetPromptParams),
     Complete(Box<CompleteParams>),
+    Listen(ListenParams),
+    Subscribe(SubscribeParams),
+    Unsubscribe(SubscribeParams),
     Raw(RawRequest),
 }
 
@@ -57,6 +61,27 @@ impl RawRequest {
         let name = named_by.and_then(|name| name.parse().ok());
         Some((Self { method, params, name }, meta))
     }
+
+    /// Sets what the request is about.
+    pub(crate) fn set_name(&mut self, name: String) {
+        self.name = Some(name);
+    }
+
+    fn answer(
+        &mut self,
+        responses: Option<InputResponses>,
+        state: Option<String>,
+    ) -> serde_json::Result<()> {
+        let responses = responses.as_ref().map(RawJson::from_value).transpose()?;
+        let state = state.as_ref().map(RawJson::from_value).transpose()?;
+        for (key, value) in [("inputResponses", responses), ("requestState", state)] {
+            match value {
+                Some(value) => self.params.insert(key.to_owned(), value),
+                None => self.params.remove(key),
+            };
+        }
+        Ok(())
+    }
 }
 
 impl ClientRequest {
@@ -74,6 +99,9 @@ impl ClientRequest {
             Self::ReadResource(_) => "resources/read",
             Self::GetPrompt(_) => "prompts/get",
             Self::Complete(_) => "completion/complete",
+            Self::Listen(_) => "subscriptions/listen",
+            Self::Subscribe(_) => "resources/subscribe",
+            Self::Unsubscribe(_) => "resources/unsubscribe",
             Self::Raw(raw) => &raw.method,
         }
     }
@@ -84,6 +112,7 @@ impl ClientRequest {
             Self::CallTool(params) => Some(&params.name),
             Self::GetPrompt(params) => Some(&params.name),
             Self::ReadResource(params) => Some(&params.uri),
+            Self::Subscribe(params) | Self::Unsubscribe(params) => Some(&params.uri),
             Self::Raw(raw) => raw.name.as_deref(),
             _ => None,
         }
@@ -98,6 +127,30 @@ impl ClientRequest {
             }
             _ => None,
         }
+    }
+
+    /// Whether it asks to become a task (2025-11-25 only).
+    pub(crate) fn wants_task(&self) -> bool {
+        matches!(self, Self::CallTool(params) if params.task.is_some())
+    }
+
+    /// Answers what the server asked for (MRTR-7…MRTR-13): what was said in an earlier round is
+    /// replaced.
+    pub(crate) fn answer(
+        &mut self,
+        responses: InputResponses,
+        state: Option<String>,
+    ) -> serde_json::Result<()> {
+        let responses = Some(responses).filter(|responses| !responses.is_empty());
+        let (to, its_state) = match self {
+            Self::CallTool(params) => (&mut params.input_responses, &mut params.request_state),
+            Self::GetPrompt(params) => (&mut params.input_responses, &mut params.request_state),
+            Self::ReadResource(params) => (&mut params.input_responses, &mut params.request_state),
+            Self::Raw(raw) => return raw.answer(responses, state),
+            _ => return Ok(()),
+        };
+        (*to, *its_state) = (responses, state);
+        Ok(())
     }
 
     /// Whether it only asks, so that being asked twice does the server no harm.
@@ -164,6 +217,8 @@ impl Serialize for ClientRequest {
             Self::ReadResource(params) => params.serialize(serializer),
             Self::GetPrompt(params) => params.serialize(serializer),
             Self::Complete(params) => params.serialize(serializer),
+            Self::Listen(params) => params.serialize(serializer),
+            Self::Subscribe(params) | Self::Unsubscribe(params) => params.serialize(serializer),
             Self::Raw(raw) => raw.params.serialize(serializer),
         }
     }

@@ -57,6 +57,11 @@ redacted_debug!(
 );
 
 impl CreateMessageParams {
+    /// Whether the model is to use tools.
+    pub(crate) fn wants_tools(&self) -> bool {
+        self.tools.is_some() || self.tool_choice.is_some()
+    }
+
     /// Asks for an answer to `messages`.
     pub fn new(messages: Vec<SamplingMessage>, max_tokens: u64) -> Self {
         Self {

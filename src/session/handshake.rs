@@ -12,13 +12,16 @@ use serde::Deserialize;
 use crate::deadline::{Clock, Clocks, Deadline};
 use crate::error::{Error, ErrorKind, Refusal, Result, RpcError, misfit, said};
 use crate::protocol::envelope::{Kind, Message, Outcome};
-use crate::protocol::meta::{RequestMeta, SenderMeta};
+use crate::protocol::meta::RequestMeta;
 use crate::protocol::{
     ClientRequest, DiscoverResult, Era, InitializeParams, InitializeResult, ProtocolVersion,
 };
 use crate::session::renewal::Renewal;
 use crate::session::router::{Interest, Router, Sending, Sent};
-use crate::session::{CancelToken, Opening, Pin, Session, Terms, no_common_version, unclear_reply};
+use crate::session::watched::Watched;
+use crate::session::{
+    CancelToken, Opening, Pin, Session, Speaking, Terms, no_common_version, unclear_reply,
+};
 use crate::transport::{Connect, Delivery, Slot};
 
 /// A server that has been silent for so long is asked for a sign of life.
@@ -73,7 +76,9 @@ impl Session {
                     speaking: Mutex::new(speaking),
                     log_level: Mutex::default(),
                     renewal: Renewal::default(),
-                    opening,
+                    watched: Watched::default(),
+                    // The router has them, and lets go of them at the end.
+                    opening: Opening { listeners: Vec::new(), ..opening },
                 }))
             }
             Err(error) => {
@@ -114,13 +119,15 @@ enum Verdict {
     Failed(Error),
 }
 
-type Speaking = Option<(ProtocolVersion, SenderMeta)>;
-
 impl<'o> Attempt<'o> {
     fn start(connect: &Connect, opening: &'o Opening, clocks: Clocks) -> Result<Self> {
-        let listener = opening.listener.clone();
-        let router =
-            Arc::new(Router::new(opening.server.clone(), opening.limits.clone(), listener));
+        let router = Router::new(
+            opening.server.clone(),
+            opening.limits.clone(),
+            &opening.listeners,
+            opening.answers.clone(),
+        );
+        let router = Arc::new(router);
         let transport = connect(router.clone()).map_err(|error| error.server(&opening.server))?;
         router.attach(transport);
         Ok(Self::over(router, opening, clocks, opening.cancel.as_ref()))
@@ -199,19 +206,11 @@ impl<'o> Attempt<'o> {
         self.router.transport().is_ok_and(|transport| transport.facts().answers_or_fails)
     }
 
-    fn sender(&self, version: ProtocolVersion) -> Result<SenderMeta> {
-        SenderMeta::new(version, Some(&self.opening.info), &self.opening.capabilities).map_err(
-            |error| {
-                Error::new(ErrorKind::InvalidInput, format!("client info or capabilities: {error}"))
-            },
-        )
-    }
-
-    fn speaking(&self, terms: &Terms) -> Result<Speaking> {
+    fn speaking(&self, terms: &Terms) -> Result<Option<Speaking>> {
         let version = terms.version;
         log::debug!("{}: speaks {version} ({})", self.opening.server, version.era());
         match version.era() {
-            Era::Modern => Ok(Some((version, self.sender(version)?))),
+            Era::Modern => Speaking::new(version, self.opening).map(Some),
             Era::Legacy => Ok(None),
         }
     }
@@ -219,16 +218,16 @@ impl<'o> Attempt<'o> {
     /// Sends one message of the handshake. No such request is cancelled on the wire.
     fn send(&mut self, request: &ClientRequest, version: Option<ProtocolVersion>) -> Result<u64> {
         let asks_era = matches!(request, ClientRequest::Discover);
-        let sender = match version.filter(|version| version.era() == Era::Modern) {
-            Some(version) => Some((version, self.sender(version)?)),
-            None => None,
-        };
+        let modern = version.filter(|version| version.era() == Era::Modern);
+        let speaking = modern.map(|version| Speaking::new(version, self.opening)).transpose()?;
         let sending = Sending {
             request,
-            speaking: sender.as_ref().map(|(version, sender)| (*version, sender)),
+            speaking: speaking.as_ref().map(|speaking| speaking.of(false)),
             meta: &RequestMeta::default(),
             mirror: &[],
             interest: Interest { silent: true, asks_era, ..Interest::default() },
+            standstill: None,
+            feed: None,
             waits: true,
             until: self.clocks.next().0,
             cancel: self.cancel,
@@ -509,7 +508,7 @@ impl<'o> Attempt<'o> {
     fn send_initialize(&mut self, version: ProtocolVersion) -> Result<u64> {
         let params = InitializeParams::new(
             version.as_str(),
-            self.opening.capabilities.clone(),
+            self.opening.capabilities.in_era(Era::Legacy),
             self.opening.info.clone(),
         );
         self.send(&ClientRequest::Initialize(Box::new(params)), Some(version))

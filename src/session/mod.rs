@@ -4,30 +4,44 @@
 
 mod cancel;
 mod dispatcher;
+mod event;
+mod feed;
 mod handshake;
+mod listeners;
 mod pending;
+mod questions;
 mod renewal;
 mod router;
+mod standstill;
+mod subscription;
+mod watched;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, RpcError, said};
+use crate::error::{Error, ErrorKind, Result, RpcError, said};
 use crate::limits::{Limits, Timeouts};
-use crate::protocol::meta::SenderMeta;
+use crate::protocol::envelope;
+use crate::protocol::meta::{self, RequestMeta, SenderMeta};
 use crate::protocol::{
-    ClientCapabilities, Era, Implementation, LoggingLevel, ProtocolVersion, ServerCapabilities,
+    ClientCapabilities, ClientRequest, Era, Implementation, LoggingLevel, ProtocolVersion,
+    ServerCapabilities,
 };
-use crate::transport::CloseReport;
+use crate::transport::{CloseReport, Delivery, Slot};
 
 pub use cancel::CancelToken;
-pub(crate) use dispatcher::Listener;
+pub use event::{Event, EventKind};
 pub(crate) use handshake::HEADER_MISMATCH;
+pub use listeners::ListenerGuard;
+pub(crate) use listeners::{Kinds, Listeners, OnEvent};
 pub(crate) use pending::{Options, PendingRequest};
+pub(crate) use questions::{Answers, Refusal};
 use renewal::Renewal;
 use router::Router;
+pub(crate) use subscription::{Ending, Heard, Subscription, Wanted};
+use watched::Watched;
 
 /// Which revisions may be spoken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +74,9 @@ impl Pin {
     }
 }
 
+/// What is the trace context just now.
+pub(crate) type Trace = dyn Fn() -> Vec<(String, String)> + Send + Sync;
+
 /// What a connection is opened with.
 pub(crate) struct Opening {
     pub(crate) server: Arc<str>,
@@ -71,7 +88,9 @@ pub(crate) struct Opening {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) cancel: Option<CancelToken>,
-    pub(crate) listener: Option<Arc<Listener>>,
+    pub(crate) listeners: Vec<(Kinds, Arc<OnEvent>)>,
+    pub(crate) trace: Option<Arc<Trace>>,
+    pub(crate) answers: Option<Arc<Answers>>,
 }
 
 /// What client and server agreed on.
@@ -83,15 +102,44 @@ pub(crate) struct Terms {
     pub(crate) instructions: Option<String>,
 }
 
+/// What every request of the modern era says of its sender.
+#[derive(Clone)]
+struct Speaking {
+    version: ProtocolVersion,
+    /// With what the program has handlers for.
+    sender: SenderMeta,
+    /// For calls that nothing is to be asked in.
+    headless: SenderMeta,
+}
+
+impl Speaking {
+    fn new(version: ProtocolVersion, opening: &Opening) -> Result<Self> {
+        let of = |capabilities: &ClientCapabilities| {
+            SenderMeta::new(version, Some(&opening.info), capabilities).map_err(|error| {
+                let text = format!("client info or capabilities: {error}");
+                Error::new(ErrorKind::InvalidInput, text)
+            })
+        };
+        let capabilities = opening.capabilities.in_era(Era::Modern);
+        let (sender, headless) = (of(&capabilities)?, of(&capabilities.headless())?);
+        Ok(Self { version, sender, headless })
+    }
+
+    fn of(&self, is_headless: bool) -> (ProtocolVersion, &SenderMeta) {
+        (self.version, if is_headless { &self.headless } else { &self.sender })
+    }
+}
+
 /// One live connection that has found its era.
 pub(crate) struct Session {
     router: Arc<Router>,
     opening: Opening,
     terms: Terms,
     /// The modern era's speaker: the version now in use and what every request says with it.
-    speaking: Mutex<Option<(ProtocolVersion, SenderMeta)>>,
+    speaking: Mutex<Option<Speaking>>,
     log_level: Mutex<Option<LoggingLevel>>,
     renewal: Renewal,
+    watched: Watched,
 }
 
 impl Session {
@@ -103,9 +151,19 @@ impl Session {
         self.router.server()
     }
 
+    /// Whether this client declares an extension.
+    pub(crate) fn declares(&self, extension: &str) -> bool {
+        self.opening.capabilities.extensions.contains_key(extension)
+    }
+
     /// Whether requests fail one by one.
-    fn answers_or_fails(&self) -> bool {
+    pub(crate) fn answers_or_fails(&self) -> bool {
         self.router.transport().is_ok_and(|transport| transport.facts().answers_or_fails)
+    }
+
+    /// Whether a server may send requests that handlers answer, on threads of their own.
+    fn may_be_asked(&self) -> bool {
+        self.terms.version.era() == Era::Legacy && self.opening.answers.is_some()
     }
 
     /// Whether what a request says has to be said in headers, too.
@@ -114,7 +172,7 @@ impl Session {
         self.terms.version.era() == Era::Modern && transport.is_ok_and(|it| it.facts().mirrors)
     }
 
-    fn speaking(&self) -> Option<(ProtocolVersion, SenderMeta)> {
+    fn speaking(&self) -> Option<Speaking> {
         self.speaking.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -144,15 +202,55 @@ impl Session {
     }
 
     fn use_version(&self, version: ProtocolVersion) {
-        let sender = SenderMeta::new(version, Some(&self.opening.info), &self.opening.capabilities);
-        if let Ok(sender) = sender {
-            *self.speaking.lock().unwrap_or_else(PoisonError::into_inner) = Some((version, sender));
+        if let Ok(speaking) = Speaking::new(version, &self.opening) {
+            *self.speaking.lock().unwrap_or_else(PoisonError::into_inner) = Some(speaking);
         }
     }
 
-    /// There is a client now, for listeners to call.
-    pub(crate) fn release_listener(&self) {
-        self.router.release_listener();
+    pub(crate) fn listeners(&self) -> &Arc<Listeners> {
+        self.router.listeners()
+    }
+
+    /// There is a client now, for listeners and handlers to call.
+    pub(crate) fn release(&self) {
+        self.router.release();
+    }
+
+    /// Tells a legacy server something. What cannot be sent is not missed.
+    pub(crate) fn notify(&self, method: &str) {
+        if self.terms.version.era() == Era::Legacy {
+            self.router.post_aside(envelope::notification(method, None), method);
+        }
+    }
+
+    /// Gives an attempt to send a request its trace context.
+    fn trace(&self, meta: &mut RequestMeta) {
+        if let Some(trace) = &self.opening.trace {
+            meta.trace = meta::trace(trace(), &meta.own);
+        }
+    }
+
+    /// Makes a request whose answer is of no interest. What cannot be sent is not missed.
+    pub(crate) fn tell(&self, request: &ClientRequest) {
+        let speaking = self.speaking();
+        self.router.tell(request, speaking.as_ref().map(|speaking| speaking.of(false)));
+    }
+
+    /// Does nothing until `until`, the end of the connection, or a token that is cancelled.
+    pub(crate) fn pause(&self, until: Deadline, cancel: Option<&CancelToken>) -> Result<()> {
+        let slot = Slot::for_replies();
+        let expected = self.router.expect(&slot, cancel)?;
+        match slot.receive(until) {
+            Some(Delivery::Failed(_, error)) => Err(error),
+            _ => {
+                self.router.withdraw(expected.id, "");
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.router.why_ended().is_some()
     }
 
     /// Waits until the connection has ended. Returns why.

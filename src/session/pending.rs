@@ -8,9 +8,13 @@ use crate::deadline::{Clock, Clocks, Deadline};
 use crate::error::{Error, ErrorKind, Refusal, Result};
 use crate::protocol::envelope::{Kind, Message, Outcome};
 use crate::protocol::meta::RequestMeta;
-use crate::protocol::{ClientRequest, LogMessageParams, ProgressParams, ProtocolVersion};
-use crate::session::cancel::CancelToken;
-use crate::session::router::{Interest, Sending, Sent};
+use crate::protocol::{
+    ClientRequest, InputResponses, LogMessageParams, ProgressParams, ProtocolVersion,
+};
+use crate::session::cancel::{CancelToken, cancelled};
+use crate::session::listeners::Call;
+use crate::session::router::{Interest, Sending, Sent, TIMED_OUT};
+use crate::session::standstill::Standstill;
 use crate::session::{Session, unclear_reply};
 use crate::transport::{Delivery, Notice, Slot};
 
@@ -28,6 +32,10 @@ pub(crate) struct Options<'a> {
     /// Headers that say what is in the arguments already, where the transport mirrors.
     pub(crate) mirror: Vec<(String, String)>,
     pub(crate) cancel: Option<CancelToken>,
+    /// The server is not to ask anything.
+    pub(crate) headless: bool,
+    /// The server is not told when the caller leaves.
+    pub(crate) silent: bool,
 }
 
 impl Options<'_> {
@@ -36,6 +44,9 @@ impl Options<'_> {
         self.on_progress.is_some() || self.on_log.is_some() || self.restart_on_progress
     }
 }
+
+/// How often it is looked whether handlers still run.
+const LOOKED_AFTER: Duration = Duration::from_millis(100);
 
 impl fmt::Debug for Options<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,6 +65,8 @@ pub(crate) struct PendingRequest<'a> {
     clocks: Clocks,
     slot: Slot,
     sent: Option<Sent>,
+    /// Whoever wants to hear of the end of the whole call.
+    call: Option<Call>,
     sent_at: Instant,
     progress: f64,
     /// Versions the request was sent again with, after the server refused another.
@@ -69,6 +82,8 @@ pub(crate) struct PendingRequest<'a> {
     is_repeated: bool,
     /// What is being put into the slot has been waited for.
     is_overdue: bool,
+    /// Where handlers run on other threads because of it, and for how long the clock stood still.
+    standstill: Option<(Arc<Standstill>, Duration)>,
 }
 
 impl<'a> PendingRequest<'a> {
@@ -79,11 +94,14 @@ impl<'a> PendingRequest<'a> {
         options: Options<'a>,
         waits: bool,
     ) -> Result<Self> {
+        let may_be_asked = session.may_be_asked();
         let mut pending = Self {
             session: session.clone(),
             clocks: Clocks::start(options.timeout, options.max_total),
+            call: session.listeners().begin(&request),
             request,
-            slot: match options.listens() {
+            // Its clock moves: nothing else may watch that.
+            slot: match options.listens() || may_be_asked {
                 true => Slot::new(),
                 false => Slot::for_replies(),
             },
@@ -98,9 +116,21 @@ impl<'a> PendingRequest<'a> {
             is_renewed: false,
             is_repeated: false,
             is_overdue: false,
+            standstill: may_be_asked.then(Default::default),
         };
-        pending.send().map_err(|error| pending.explain(error))?;
+        if let Err(error) = pending.send() {
+            let error = pending.explain(error);
+            pending.conclude(Err(&error));
+            return Err(error);
+        }
         Ok(pending)
+    }
+
+    /// The call is over, with this reply or without any.
+    pub(crate) fn conclude(&mut self, outcome: std::result::Result<&Message, &Error>) {
+        if let Some(call) = self.call.take() {
+            call.end(outcome);
+        }
     }
 
     fn send(&mut self) -> Result<()> {
@@ -110,17 +140,21 @@ impl<'a> PendingRequest<'a> {
         if options.meta.log_level.is_none() {
             options.meta.log_level = session.log_level();
         }
+        session.trace(&mut options.meta);
         let progress = options.meta.progress;
-        let interest = Interest { progress, log: options.on_log.is_some(), ..Interest::default() };
+        let (log, silent) = (options.on_log.is_some(), options.silent);
+        let interest = Interest { progress, log, silent, ..Interest::default() };
         let speaking = session.speaking();
         self.sent_at = Instant::now();
         self.generation = session.generation();
         let sending = Sending {
             request: &self.request,
-            speaking: speaking.as_ref().map(|(version, sender)| (*version, sender)),
+            speaking: speaking.as_ref().map(|speaking| speaking.of(options.headless)),
             meta: &options.meta,
             mirror: &options.mirror,
             interest,
+            standstill: self.standstill.as_ref().map(|(standstill, _)| standstill),
+            feed: None,
             waits: self.waits,
             until: self.clocks.next().0,
             cancel: options.cancel.as_ref(),
@@ -140,6 +174,63 @@ impl<'a> PendingRequest<'a> {
         self.send()?;
         self.is_over = false;
         Ok(())
+    }
+
+    /// Sends the request again, with answers to what the server asked for.
+    pub(crate) fn send_with(
+        &mut self,
+        answers: InputResponses,
+        state: Option<String>,
+    ) -> Result<()> {
+        self.check_wanted()?;
+        self.request.answer(answers, state).map_err(|error| {
+            Error::new(ErrorKind::InvalidInput, format!("an answer cannot be written: {error}"))
+        })?;
+        // Each round can break by itself.
+        (self.is_renewed, self.is_repeated) = (false, false);
+        self.progress = f64::NEG_INFINITY;
+        self.send()?;
+        self.is_over = false;
+        Ok(())
+    }
+
+    /// Whether anything is to be done for the request any more. The server waits for nothing.
+    pub(crate) fn check_wanted(&self) -> Result<()> {
+        if self.options.cancel.as_ref().is_some_and(CancelToken::is_cancelled) {
+            return Err(cancelled());
+        }
+        if let Some(error) = self.session.router.why_ended() {
+            return Err(error.clone().ran(false));
+        }
+        let (end, clock, set_to) = self.clocks.next();
+        if !end.has_passed() {
+            return Ok(());
+        }
+        let (clock, advice) = named(clock);
+        let text =
+            format!("what the server asked for was not answered within {set_to:?} (`{clock}`)");
+        Err(Error::new(ErrorKind::Timeout, text).hint(advice))
+    }
+
+    /// Runs the user's own code, during which `timeout` stands still.
+    pub(crate) fn stand_still<R>(&mut self, run: impl FnOnce(Option<&CancelToken>) -> R) -> R {
+        let token = self.options.cancel.as_ref();
+        self.clocks.stand_still(|| run(token))
+    }
+
+    /// Does nothing for a while, which the clocks and the cancel token may end.
+    pub(crate) fn pause(&self, until: Deadline) -> Result<()> {
+        let until = until.min(self.clocks.next().0);
+        self.session.pause(until, self.options.cancel.as_ref())
+    }
+
+    pub(crate) fn is_headless(&self) -> bool {
+        self.options.headless
+    }
+
+    /// The clocks, for what the request has become.
+    pub(crate) fn clocks(&self) -> (Clocks, bool) {
+        (self.clocks.clone(), self.options.restart_on_progress)
     }
 
     /// How much time the clocks leave it.
@@ -197,7 +288,7 @@ impl<'a> PendingRequest<'a> {
         // What has come already is not lost to a limit that has passed; what goes on coming is.
         let mut due = self.slot.len();
         loop {
-            let (end, ..) = self.clocks.next();
+            let end = self.end();
             let limit = until.map_or(end, |until| until.min(end));
             let delivery = match self.session.router.transport() {
                 Ok(transport) => transport.next(self.id(), &self.slot, limit),
@@ -206,7 +297,7 @@ impl<'a> PendingRequest<'a> {
             match delivery {
                 Some(Delivery::Notice(notice)) => {
                     self.notice(&notice);
-                    if self.clocks.next().0.has_passed() {
+                    if self.end().has_passed() {
                         if let Some(error) = self.time_out() {
                             return Some(Err(error));
                         }
@@ -227,13 +318,27 @@ impl<'a> PendingRequest<'a> {
                     }
                 }
                 Some(_) => {}
-                None if end.has_passed() => {
+                None if self.end().has_passed() => {
                     if let Some(error) = self.time_out() {
                         return Some(Err(error));
                     }
                 }
+                None if limit == end => {}
                 None => return None,
             }
+        }
+    }
+
+    /// Until when to wait at most, before looking again.
+    fn end(&mut self) -> Deadline {
+        let Some((standstill, counted)) = &mut self.standstill else { return self.clocks.next().0 };
+        let (stood_still, goes_on) = standstill.so_far();
+        self.clocks.set_back(stood_still.saturating_sub(*counted));
+        *counted = stood_still;
+        let (end, ..) = self.clocks.next();
+        match goes_on {
+            true => end.max(Deadline::after(LOOKED_AFTER)).min(self.clocks.total()),
+            false => end,
         }
     }
 
@@ -267,7 +372,7 @@ impl<'a> PendingRequest<'a> {
     fn time_out(&mut self) -> Option<Error> {
         const MOMENT: Duration = Duration::from_secs(1);
         let (_, clock, set_to) = self.clocks.next();
-        let ran = match self.session.router.withdraw(self.id(), "timed out") {
+        let ran = match self.session.router.withdraw(self.id(), TIMED_OUT) {
             Some(ran) => ran,
             None if self.is_overdue => true,
             None => {
@@ -276,10 +381,7 @@ impl<'a> PendingRequest<'a> {
                 return None;
             }
         };
-        let (clock, advice) = match clock {
-            Clock::Timeout => ("timeout", "Raise `timeout`, or let progress restart it"),
-            Clock::MaxTotal => ("max_total", "Raise `max_total`"),
-        };
+        let (clock, advice) = named(clock);
         let message = match ran {
             true => format!("no reply within {set_to:?} (`{clock}`); the server was told to stop"),
             false if self.session.answers_or_fails() => {
@@ -348,6 +450,14 @@ impl<'a> PendingRequest<'a> {
             reply.len(),
             self.sent_at.elapsed(),
         );
+    }
+}
+
+/// What a clock is called, and what to do about it.
+fn named(clock: Clock) -> (&'static str, &'static str) {
+    match clock {
+        Clock::Timeout => ("timeout", "Raise `timeout`, or let progress restart it"),
+        Clock::MaxTotal => ("max_total", "Raise `max_total`"),
     }
 }
 

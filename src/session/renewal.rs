@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::deadline::{Clocks, Deadline};
 use crate::error::{Error, ErrorKind, Result};
-use crate::protocol::{ClientRequest, Era, SetLevelParams};
+use crate::protocol::{ClientRequest, Era, SetLevelParams, SubscribeParams};
 use crate::session::handshake::Attempt;
 use crate::session::{CancelToken, Session};
 use crate::transport::{Delivery, Inbox, Slot};
@@ -92,22 +92,35 @@ impl Session {
     fn begin_anew(&self, clocks: &Clocks, cancel: Option<&CancelToken>) -> Result<()> {
         let _under_way = UnderWay(self);
         log::debug!("{}: begins another session", self.server());
+        self.router.forget_questions();
         let left = clocks.next().0.remaining();
         let clocks = Clocks::start(self.opening.timeouts.connect.min(left), left);
         let mut attempt = Attempt::over(self.router.clone(), &self.opening, clocks, cancel);
         let begun = attempt.begin(Era::Legacy);
-        if begun.is_ok()
-            && let Some(level) = self.log_level()
-        {
-            let told = attempt.ask(&ClientRequest::SetLevel(SetLevelParams::new(level)));
-            if let Err(error) = told {
-                log::debug!("{}: the log level was lost: {error}", self.server());
-            }
+        if begun.is_ok() {
+            self.restore(&mut attempt);
         }
         // The connection goes on: what was not answered in time is not to stay on it.
         attempt.leave();
         begun?;
         self.renewal.lock().generation += 1;
+        self.router.interrupt_subscriptions();
         Ok(())
+    }
+
+    /// LHTTP-9: what the session before knew of this client.
+    fn restore(&self, attempt: &mut Attempt<'_>) {
+        if let Some(level) = self.log_level() {
+            let told = attempt.ask(&ClientRequest::SetLevel(SetLevelParams::new(level)));
+            if let Err(error) = told {
+                log::debug!("{}: the log level was lost: {error}", self.server());
+            }
+        }
+        for uri in self.watched.resources() {
+            if let Err(error) = attempt.ask(&ClientRequest::Subscribe(SubscribeParams::new(uri))) {
+                log::warn!("{}: subscriptions were lost: {error}", self.server());
+                break;
+            }
+        }
     }
 }

@@ -3,22 +3,28 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::deadline::Deadline;
-use crate::error::{Error, ErrorKind, Result, said};
+use crate::error::{Error, ErrorKind, Result, misfit, said};
 use crate::limits::Limits;
 use crate::protocol::envelope::{self, Kind, Message, Outcome, ResponseId};
 use crate::protocol::meta::{self, RequestMeta, SenderMeta};
 use crate::protocol::skim::Skim;
-use crate::protocol::{ClientRequest, Era, ProgressToken, ProtocolVersion};
+use crate::protocol::{ClientRequest, Era, ProgressToken, ProtocolVersion, RawJson};
 use crate::session::cancel::{CancelToken, Watch, cancelled};
-use crate::session::dispatcher::{Dispatcher, Listener};
+use crate::session::event::{Body, EventKind};
+use crate::session::feed::{self, Feed};
+use crate::session::listeners::{Kinds, Listeners, OnEvent};
+use crate::session::questions::{self, Answers, Questions, Refusal};
+use crate::session::standstill::{Running, Standstill};
+use crate::session::subscription::ended;
+use crate::threads::Threads;
 use crate::transport::{
     Abandoned, CloseReport, Delivery, Inbox, Notice, Outgoing, Slot, SlotSender, Transport,
 };
@@ -35,11 +41,16 @@ pub(crate) struct Router {
     gone: Receiver<()>,
     next_id: AtomicU64,
     limits: Limits,
-    /// Bytes of notifications that wait for a listener.
+    /// Bytes of messages that wait for a call or a handler.
     held: Arc<AtomicUsize>,
     /// Notifications that found no room.
     dropped: AtomicUsize,
-    dispatcher: Dispatcher,
+    listeners: Arc<Listeners>,
+    questions: Questions,
+    /// The session's own.
+    pub(super) threads: Threads,
+    /// For threads that outlive a call into this.
+    itself: OnceLock<Weak<Router>>,
     is_closing: AtomicBool,
     report: OnceLock<CloseReport>,
 }
@@ -54,9 +65,9 @@ struct Pending {
 
 /// What is known of the server's era, which decides whether it may ask us anything.
 enum Known {
-    /// Nothing yet: what the server asks waits until it is known. The id of each, and whether it is
-    /// a `ping`.
-    Nothing(Vec<(String, bool)>),
+    /// Nothing yet: what the server asks waits until it is known. The id of each, and the method.
+    /// It has to be refused then, but for a `ping`: no server may ask more before the handshake.
+    Nothing(Vec<(String, String)>),
     Legacy,
     Modern,
 }
@@ -70,6 +81,27 @@ impl Default for Known {
 struct Entry {
     sender: SlotSender,
     interest: Interest,
+    standstill: Option<Arc<Standstill>>,
+    /// Of a subscription.
+    feed: Option<Arc<Feed>>,
+    /// For those who listen to what becomes of it.
+    told: Option<Box<Told>>,
+}
+
+impl Entry {
+    fn send(&self, delivery: Delivery) {
+        // What found no room did so before this.
+        if let Some(feed) = &self.feed {
+            feed.tell();
+        }
+        self.sender.send(delivery);
+    }
+}
+
+/// What was told of a request when it was sent.
+struct Told {
+    method: String,
+    at: Instant,
 }
 
 /// What a request wants besides its reply, and what it is owed when its caller leaves.
@@ -83,6 +115,14 @@ pub(crate) struct Interest {
     pub(crate) asks_era: bool,
 }
 
+/// Where a notification goes, besides those who listen.
+enum Target {
+    Nobody,
+    Call(SlotSender),
+    Feeds(Vec<Arc<Feed>>),
+    Cancelled,
+}
+
 /// A request on its way out.
 pub(crate) struct Sending<'a> {
     pub(crate) request: &'a ClientRequest,
@@ -92,6 +132,10 @@ pub(crate) struct Sending<'a> {
     /// Headers, where the transport mirrors.
     pub(crate) mirror: &'a [(String, String)],
     pub(crate) interest: Interest,
+    /// Told of handlers that run because of it.
+    pub(crate) standstill: Option<&'a Arc<Standstill>>,
+    /// What is to come meanwhile, if it subscribes.
+    pub(crate) feed: Option<&'a Arc<Feed>>,
     /// The caller waits for the reply right away.
     pub(crate) waits: bool,
     pub(crate) until: Deadline,
@@ -104,6 +148,9 @@ pub(crate) struct Sent {
     #[expect(dead_code, reason = "it is there to be dropped")]
     watch: Option<Watch>,
 }
+
+/// Why a request is withdrawn whose clock has run out.
+pub(crate) const TIMED_OUT: &str = "timed out";
 
 /// A pipe that broke says little: the end of the connection, which follows, says why.
 fn why_not_sent(slot: &Slot, error: Error, until: Deadline) -> Error {
@@ -118,9 +165,15 @@ fn why_not_sent(slot: &Slot, error: Error, until: Deadline) -> Error {
 }
 
 impl Router {
-    pub(crate) fn new(server: Arc<str>, limits: Limits, listener: Option<Arc<Listener>>) -> Self {
+    pub(crate) fn new(
+        server: Arc<str>,
+        limits: Limits,
+        functions: &[(Kinds, Arc<OnEvent>)],
+        answers: Option<Arc<Answers>>,
+    ) -> Self {
         let (alive, gone) = crossbeam_channel::bounded(0);
         Self {
+            listeners: Arc::new(Listeners::new(server.clone(), &limits, functions)),
             server,
             transport: OnceLock::new(),
             pending: Mutex::default(),
@@ -128,7 +181,9 @@ impl Router {
             alive: Mutex::new(Some(alive)),
             gone,
             next_id: AtomicU64::new(1),
-            dispatcher: Dispatcher::new(listener, limits.notifications),
+            questions: Questions::new(answers, limits.handlers),
+            threads: Threads::default(),
+            itself: OnceLock::new(),
             limits,
             held: Arc::default(),
             dropped: AtomicUsize::new(0),
@@ -137,12 +192,17 @@ impl Router {
         }
     }
 
-    pub(crate) fn attach(&self, transport: Arc<dyn Transport>) {
+    pub(crate) fn attach(self: &Arc<Self>, transport: Arc<dyn Transport>) {
+        let _ = self.itself.set(Arc::downgrade(self));
         let _ = self.transport.set(transport);
     }
 
     pub(crate) fn server(&self) -> &Arc<str> {
         &self.server
+    }
+
+    pub(crate) fn listeners(&self) -> &Arc<Listeners> {
+        &self.listeners
     }
 
     pub(crate) fn transport(&self) -> Result<&Arc<dyn Transport>> {
@@ -157,9 +217,12 @@ impl Router {
             Era::Modern => Known::Modern,
         };
         let before = std::mem::replace(&mut self.lock().era, known);
+        if era == Era::Modern {
+            self.questions.cancel_all();
+        }
         if let Known::Nothing(asked) = before {
-            for (id, is_ping) in asked {
-                self.answer(id, is_ping);
+            for (id, method) in asked {
+                self.answer(id, &method, None, None);
             }
         }
     }
@@ -170,11 +233,22 @@ impl Router {
 
     /// Sends a request whose deliveries go to the slot. Ids are never used twice.
     pub(crate) fn send(self: &Arc<Self>, slot: &Slot, sending: Sending<'_>) -> Result<Sent> {
-        let Sending { request, speaking, meta, mirror, interest, waits, until, cancel } = sending;
+        let Sending {
+            request,
+            speaking,
+            meta,
+            mirror,
+            interest,
+            standstill,
+            feed,
+            waits,
+            until,
+            cancel,
+        } = sending;
         if cancel.is_some_and(CancelToken::is_cancelled) {
             return Err(cancelled());
         }
-        let id = self.register(slot, interest)?;
+        let id = self.register(slot, interest, standstill.cloned(), feed)?;
         let (version, sender) = speaking.unzip();
         let json = meta::request(id, request, sender, meta).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, format!("the params cannot be written: {error}"))
@@ -183,6 +257,9 @@ impl Router {
             log::debug!("{}: -> {} {id} ({} bytes)", self.server, request.method(), json.len());
             log::trace!("{}: -> {}", self.server, String::from_utf8_lossy(&json));
             let (method, name) = (request.method(), request.name());
+            if self.listeners.want_any(Kinds::REQUESTS) {
+                self.tell_sent(id, method, json.len());
+            }
             self.transport()?.post(Outgoing {
                 json,
                 id: Some(id),
@@ -196,10 +273,48 @@ impl Router {
         });
         if let Err(error) = posted {
             let error = why_not_sent(slot, error, until);
-            self.withdraw(id, "not sent");
+            self.forget(id, &error);
             return Err(error.ran(false));
         }
         Ok(Sent { id, watch: cancel.map(|token| token.watch(self, id)) })
+    }
+
+    /// Sends a request whose answer nobody waits for.
+    pub(crate) fn tell(
+        &self,
+        request: &ClientRequest,
+        speaking: Option<(ProtocolVersion, &SenderMeta)>,
+    ) {
+        const WITHIN: Duration = Duration::from_secs(10);
+        let (method, name) = (request.method(), request.name());
+        let post = || {
+            let transport = self.transport()?;
+            // An exchange of its own ends with the answer. Where there is none, it may never come.
+            let is_answered = transport.facts().answers_or_fails;
+            let id = match is_answered {
+                true => self.register(&Slot::for_replies(), Interest::default(), None, None)?,
+                false => self.next_id.fetch_add(1, Ordering::Relaxed),
+            };
+            let (version, sender) = speaking.unzip();
+            let json = meta::request(id, request, sender, &RequestMeta::default());
+            let json = json.map_err(|error| Error::new(ErrorKind::InvalidInput, misfit(&error)))?;
+            log::debug!("{}: -> {method} {id} ({} bytes)", self.server, json.len());
+            match is_answered {
+                true => self.tell_sent(id, method, json.len()),
+                false => self.tell_request(id, method, json.len()),
+            }
+            let posted = transport.post(Outgoing {
+                id: Some(id),
+                name,
+                version,
+                until: Deadline::after(WITHIN),
+                ..Outgoing::aside(json, method)
+            });
+            posted.inspect_err(|error| drop(self.take(id, Err(error))))
+        };
+        if let Err(error) = post() {
+            log::debug!("{}: {method} was not sent: {error}", self.server);
+        }
     }
 
     /// Something to be waited for that is no request: a delivery for its id comes from elsewhere.
@@ -208,10 +323,30 @@ impl Router {
         slot: &Slot,
         cancel: Option<&CancelToken>,
     ) -> Result<Sent> {
+        self.await_delivery(slot, None, cancel)
+    }
+
+    /// What a legacy server says unasked.
+    pub(crate) fn listen(
+        self: &Arc<Self>,
+        slot: &Slot,
+        feed: &Arc<Feed>,
+        cancel: Option<&CancelToken>,
+    ) -> Result<Sent> {
+        self.await_delivery(slot, Some(feed), cancel)
+    }
+
+    fn await_delivery(
+        self: &Arc<Self>,
+        slot: &Slot,
+        feed: Option<&Arc<Feed>>,
+        cancel: Option<&CancelToken>,
+    ) -> Result<Sent> {
         if cancel.is_some_and(CancelToken::is_cancelled) {
             return Err(cancelled());
         }
-        let id = self.register(slot, Interest { silent: true, ..Interest::default() })?;
+        let id =
+            self.register(slot, Interest { silent: true, ..Interest::default() }, None, feed)?;
         Ok(Sent { id, watch: cancel.map(|token| token.watch(self, id)) })
     }
 
@@ -238,29 +373,113 @@ impl Router {
         }
     }
 
-    fn register(&self, slot: &Slot, interest: Interest) -> Result<u64> {
+    fn register(
+        &self,
+        slot: &Slot,
+        interest: Interest,
+        standstill: Option<Arc<Standstill>>,
+        feed: Option<&Arc<Feed>>,
+    ) -> Result<u64> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut pending = self.lock();
         if let Some(error) = self.ended.get() {
             return Err(error.clone());
         }
-        pending.requests.insert(id, Entry { sender: slot.sender(), interest });
+        let (sender, feed) = (slot.sender(), feed.cloned());
+        pending.requests.insert(id, Entry { sender, interest, standstill, feed, told: None });
         Ok(id)
+    }
+
+    /// Told while `pending` is locked, as everything that becomes of a request: so it is in order.
+    fn tell_sent(&self, id: u64, method: &str, bytes: usize) {
+        let mut pending = self.lock();
+        let Some(entry) = pending.requests.get_mut(&id) else { return };
+        entry.told = Some(Box::new(Told { method: method.to_owned(), at: Instant::now() }));
+        self.tell_request(id, method, bytes);
+    }
+
+    fn tell_request(&self, id: u64, method: &str, bytes: usize) {
+        if self.listeners.want(EventKind::RequestSent) {
+            let body = self.listeners.body(EventKind::RequestSent, method);
+            self.listeners.tell(Body { id: Some(id.to_string()), bytes: Some(bytes), ..body });
+        }
+    }
+
+    /// What became of a request that is no longer pending. `pending` is locked.
+    fn tell_end(&self, id: u64, entry: &Entry, outcome: std::result::Result<&Message, &Error>) {
+        let Some(told) = &entry.told else { return };
+        let (kind, bytes, error) = match outcome {
+            Ok(reply) => {
+                let is_error =
+                    matches!(reply.kind(), Kind::Response { outcome: Outcome::Error, .. });
+                let error = is_error.then(|| Error::from_rpc(reply.rpc_error()));
+                (EventKind::ReplyReceived, Some(reply.len()), error)
+            }
+            Err(error) => (EventKind::Error, None, Some(error.clone())),
+        };
+        if self.listeners.want(kind) {
+            let error = error.map(|error| error.server(&self.server).about(&told.method, ""));
+            let (id, duration) = (Some(id.to_string()), Some(told.at.elapsed()));
+            let body = self.listeners.body(kind, &told.method);
+            self.listeners.tell(Body { id, bytes, duration, error, ..body });
+        }
+    }
+
+    /// Takes a request off, with what its listeners are told of the end.
+    fn take(&self, id: u64, outcome: std::result::Result<&Message, &Error>) -> Option<Entry> {
+        let mut pending = self.lock();
+        let entry = pending.requests.remove(&id)?;
+        self.tell_end(id, &entry, outcome);
+        Some(entry)
+    }
+
+    fn forget(&self, id: u64, why: &Error) {
+        if let Some(entry) = self.take(id, Err(why)) {
+            self.leave(id, entry.interest, "not sent");
+        }
     }
 
     /// The caller has left: forgets the request and tells the server. Returns whether the server
     /// may have begun it, or `None` if there is nothing to forget any more.
     pub(crate) fn withdraw(&self, id: u64, reason: &str) -> Option<bool> {
-        let entry = self.lock().requests.remove(&id)?;
+        let mut pending = self.lock();
+        let entry = pending.requests.remove(&id)?;
+        if entry.told.is_some() {
+            let kind = match reason {
+                TIMED_OUT => ErrorKind::Timeout,
+                _ => ErrorKind::Cancelled,
+            };
+            let error = Error::new(kind, reason);
+            self.tell_end(id, &entry, Err(&error));
+        }
+        drop(pending);
         Some(self.leave(id, entry.interest, reason))
     }
 
     /// Ends a request from another thread.
     pub(crate) fn cancel(&self, id: u64) {
-        let Some(entry) = self.lock().requests.remove(&id) else { return };
+        self.stop(id, cancelled());
+    }
+
+    /// Ends whatever is waited for, for this reason.
+    pub(crate) fn stop(&self, id: u64, why: Error) {
+        let Some(entry) = self.take(id, Err(&why)) else { return };
         let ran = self.leave(id, entry.interest, "cancelled");
-        entry.sender.send(Delivery::Failed(id, cancelled().ran(ran)));
+        entry.send(Delivery::Failed(id, why.ran(ran)));
         self.wake();
+    }
+
+    /// Nothing can be asked any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.get().is_some()
+    }
+
+    /// Tells every subscription that something may have been missed.
+    pub(crate) fn interrupt_subscriptions(&self) {
+        let pending = self.lock();
+        let feeds: Vec<_> = pending.requests.values().filter_map(|it| it.feed.clone()).collect();
+        drop(pending);
+        feeds.iter().for_each(|feed| feed.interrupt());
     }
 
     fn wake(&self) {
@@ -304,22 +523,24 @@ impl Router {
             _ => why.stray(pending.stray_line.clone()),
         };
         let _ = self.ended.set(why.clone());
-        self.alive.lock().unwrap_or_else(PoisonError::into_inner).take();
         let requests = std::mem::take(&mut pending.requests);
+        requests.iter().for_each(|(id, entry)| self.tell_end(*id, entry, Err(&why)));
+        self.listeners.end(&why);
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(pending);
         log::debug!("{why}");
         for (id, entry) in requests {
             let sent = self.transport().is_ok_and(|t| t.abandon(id) != Abandoned::Unsent);
-            entry.sender.send(Delivery::Failed(id, why.clone().ran(sent)));
+            entry.send(Delivery::Failed(id, why.clone().ran(sent)));
         }
         self.wake();
     }
 
-    /// Waits until the connection has ended, and the listener has heard all that came before.
+    /// Waits until the connection has ended, and listeners have heard all that came before.
     pub(crate) fn wait_for_end(&self, until: Deadline) -> Option<Error> {
         let _ = self.gone.recv_deadline(until.instant());
         let why = self.ended.get()?;
-        self.dispatcher.finish(until).then(|| why.clone())
+        self.listeners.finish(until).then(|| why.clone())
     }
 
     /// Adds what is known of a server that does not answer in time.
@@ -331,17 +552,60 @@ impl Router {
         }
     }
 
-    /// There is a client now, for listeners to call.
-    pub(crate) fn release_listener(&self) {
-        self.dispatcher.release();
+    /// There is a client now, for listeners and handlers to call.
+    pub(crate) fn release(&self) {
+        self.listeners.release();
+        for (id, refusal) in self.questions.release(&self.itself()) {
+            self.respond(&id, &Err(refusal));
+        }
+    }
+
+    fn itself(&self) -> Weak<Self> {
+        self.itself.get().cloned().unwrap_or_default()
+    }
+
+    /// Why the connection has ended, if it has.
+    pub(crate) fn why_ended(&self) -> Option<&Error> {
+        self.ended.get()
+    }
+
+    /// What the server has asked is not wanted any more: it was asked in a session that is over.
+    pub(crate) fn forget_questions(&self) {
+        self.questions.cancel_all();
+    }
+
+    /// A handler has answered a request of the server's.
+    pub(crate) fn answered(
+        &self,
+        id: &str,
+        answer: &Result<RawJson, Refusal>,
+        is_cancelled: &AtomicBool,
+    ) {
+        if self.questions.finish(id, is_cancelled) {
+            self.respond(id, answer);
+        }
+    }
+
+    fn respond(&self, id: &str, answer: &Result<RawJson, Refusal>) {
+        if let Err(refusal) = answer {
+            log::debug!("{}: refused a request: {}", self.server, said(&refusal.text));
+        }
+        let json = questions::response(id, answer);
+        if self.listeners.want(EventKind::ReplySent) {
+            let body = self.listeners.body(EventKind::ReplySent, "");
+            self.listeners.tell(Body { id: Some(said(id)), bytes: Some(json.len()), ..body });
+        }
+        self.post_aside(json, "(response)");
     }
 
     /// Ends the connection and waits for its threads. Idempotent: the first report stands.
     pub(crate) fn close(&self, until: Deadline) -> CloseReport {
         if self.is_closing.swap(true, Ordering::AcqRel) {
-            // Who closes waits for the listener; the listener must not wait for them.
+            // Who closes waits for listener and handlers; those must not wait for them.
             return match self.report.get() {
-                None if self.dispatcher.is_this_thread() => CloseReport::default(),
+                None if self.listeners.is_this_thread() || self.questions.is_this_thread() => {
+                    CloseReport::default()
+                }
                 _ => self.report.wait().clone(),
             };
         }
@@ -352,9 +616,12 @@ impl Router {
             Ok(transport) => transport.close(until),
             Err(_) => CloseReport::default(),
         };
-        report.left_behind |= !self.dispatcher.close(until);
+        report.left_behind |= !self.listeners.close(until);
+        report.left_behind |= !self.questions.close(until);
+        report.left_behind |= !self.threads.join(until);
         let report = self.report.get_or_init(|| report).clone();
         drop(reported);
+        self.listeners.clear();
         report
     }
 
@@ -375,6 +642,7 @@ impl Router {
                         let error = message.rpc_error();
                         let (code, text) = (error.code, said(&error.message));
                         log::warn!("{}: an error about no request: {code} {text}", self.server);
+                        self.listeners.trouble("the server sent an error about no request");
                         return None;
                     }
                     _ => {
@@ -384,6 +652,9 @@ impl Router {
                 };
                 let mut pending = self.lock();
                 let entry = pending.requests.remove(&id);
+                if let Some(entry) = &entry {
+                    self.tell_end(id, entry, Ok(&message));
+                }
                 let asks_era = entry.as_ref().is_some_and(|entry| entry.interest.asks_era);
                 if asks_era && *outcome == Outcome::Result {
                     pending.era = Known::default();
@@ -396,7 +667,7 @@ impl Router {
                     );
                     return None;
                 };
-                entry.sender.send(Delivery::Reply(id, message));
+                entry.send(Delivery::Reply(id, message));
                 return Some(id);
             }
             Kind::Request { id, method } => {
@@ -407,7 +678,13 @@ impl Router {
                     self.end(error.hint("Is it a terminal, or no MCP server at all?"));
                     return None;
                 }
-                self.answer(id.clone(), method == "ping");
+                let (id, method) = (id.clone(), method.clone());
+                if self.listeners.want(EventKind::RequestReceived) {
+                    let body = self.listeners.body(EventKind::RequestReceived, &said(&method));
+                    let (id, bytes) = (Some(said(&id)), Some(message.len()));
+                    self.listeners.tell(Body { id, bytes, ..body });
+                }
+                self.answer(id, &method, Some(message), via);
             }
             Kind::Notification { method } => {
                 let method = method.clone();
@@ -427,8 +704,9 @@ impl Router {
 
     /// Fails the request, and returns it if somebody waits for that.
     fn fail(&self, id: u64, why: Error) -> Option<u64> {
-        let entry = self.lock().requests.remove(&id)?;
-        entry.sender.send(Delivery::Failed(id, why.server(&self.server)));
+        let why = why.server(&self.server);
+        let entry = self.take(id, Err(&why))?;
+        entry.send(Delivery::Failed(id, why));
         Some(id)
     }
 
@@ -441,6 +719,7 @@ impl Router {
         };
         let Some(id) = answers else {
             log::warn!("{}: dropped a message that is nested too deep", self.server);
+            self.listeners.trouble("a message that is nested too deep was dropped");
             return None;
         };
         let text = format!("the server's reply is nested deeper than {most} levels");
@@ -448,15 +727,17 @@ impl Router {
         self.fail(id, error.hint("Raise `Limits::nesting`, or ask for less"))
     }
 
-    /// Answers a server's request at once. Whoever reads runs no user code and never blocks.
-    fn answer(&self, id: String, is_ping: bool) {
+    /// Answers a server's request at once, or has it answered. Whoever reads runs no user code and
+    /// never blocks.
+    fn answer(&self, id: String, method: &str, message: Option<Message>, via: Option<u64>) {
         const MOST_WAITING: usize = 64;
-        const LONGEST_ID: usize = 1024;
-        let may_ask = id.len() <= LONGEST_ID
+        const LONGEST: usize = 1024;
+        let may_ask = id.len() <= LONGEST
+            && method.len() <= LONGEST
             && match &mut self.lock().era {
                 Known::Legacy => true,
                 Known::Nothing(asked) if asked.len() < MOST_WAITING => {
-                    asked.push((id, is_ping));
+                    asked.push((id, method.to_owned()));
                     return;
                 }
                 Known::Nothing(_) | Known::Modern => false,
@@ -465,31 +746,74 @@ impl Router {
             log::warn!("{}: dropped a request of the server's", self.server);
             return;
         }
-        let response = match is_ping {
-            true => envelope::empty_result(&id),
-            false => envelope::error_response(&id, -32601, "this client does not have that method"),
-        };
-        self.post_aside(response, "(response)");
+        if method == "ping" {
+            return self.respond(&id, &Ok(RawJson::empty_object()));
+        }
+        if let Err(refusal) = self.ask(&id, method, message, via) {
+            self.respond(&id, &Err(refusal));
+        }
+    }
+
+    fn ask(
+        &self,
+        id: &str,
+        method: &str,
+        message: Option<Message>,
+        via: Option<u64>,
+    ) -> Result<(), Refusal> {
+        self.questions.check(method)?;
+        let too_early = || Refusal::new(-32603, "nothing but a `ping` before the handshake");
+        let message = message.ok_or_else(too_early)?;
+        let too_much = || Refusal::new(-32603, "too much waits to be answered already");
+        let notice = Notice::hold(message, &self.held, self.limits.message).ok_or_else(too_much)?;
+        self.questions.ask(&self.itself(), id, method, notice, self.stand_still(via))
+    }
+
+    /// A request of the server's may belong to any that it works on, unless it came on the exchange
+    /// of one.
+    fn stand_still(&self, via: Option<u64>) -> Vec<Running> {
+        let pending = self.lock();
+        let is_of = |id: &u64| via.is_none_or(|via| via == *id);
+        let asked_in = pending.requests.iter().filter(|(id, _)| is_of(id));
+        asked_in.filter_map(|(_, entry)| Some(entry.standstill.as_ref()?.begin())).collect()
     }
 
     fn notify(&self, method: &str, message: Message, via: Option<u64>) {
         let target = match method {
             "notifications/progress" => match self.progress_target(&message) {
-                Some(target) => Some(target),
+                Some(target) => Target::Call(target),
                 None => return log::debug!("{}: dropped progress of no request", self.server),
             },
-            "notifications/message" => self.log_target(via),
-            _ => None,
+            "notifications/message" => self.log_target(via).map_or(Target::Nobody, Target::Call),
+            "notifications/cancelled" => Target::Cancelled,
+            _ => match self.feeds_for(method, &message, via) {
+                Some(feeds) if feeds.is_empty() => Target::Nobody,
+                Some(feeds) => Target::Feeds(feeds),
+                None => {
+                    return log::debug!(
+                        "{}: dropped {} of no subscription",
+                        self.server,
+                        said(method)
+                    );
+                }
+            },
         };
-        if target.is_none() && !self.dispatcher.has_listener() {
-            return log::debug!("{}: nobody listens for {}", self.server, said(method));
+        let mut taken = true;
+        if method != "notifications/progress" {
+            taken = self.tell_notification(method, &message, matches!(target, Target::Nobody));
         }
-        let notice = Notice::hold(message, &self.held, self.limits.message);
-        let taken = notice.is_some_and(|notice| match target {
-            Some(sender) if sender.len() >= self.limits.notifications.max(1) => false,
-            Some(sender) => sender.send(Delivery::Notice(notice)),
-            None => self.dispatcher.dispatch(notice),
-        });
+        match target {
+            Target::Nobody => {}
+            Target::Call(sender) => {
+                let has_room = sender.len() < self.limits.notifications.max(1);
+                let notice = Notice::hold(message, &self.held, self.limits.message);
+                taken &= notice
+                    .filter(|_| has_room)
+                    .is_some_and(|notice| sender.send(Delivery::Notice(notice)));
+            }
+            Target::Feeds(feeds) => self.feed(&feeds, method, &message),
+            Target::Cancelled => self.cancelled_by_server(&message),
+        }
         if !taken {
             let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
             // A flood of them is not to become a flood of lines.
@@ -497,6 +821,89 @@ impl Router {
                 log::warn!("{}: dropped {dropped} notifications: too many wait", self.server);
             }
         }
+    }
+
+    /// Returns whether all who listen had room for it.
+    fn tell_notification(&self, method: &str, message: &Message, is_aside: bool) -> bool {
+        #[derive(Deserialize)]
+        struct Updated {
+            uri: String,
+        }
+        let kind = EventKind::of(method);
+        let is_heard =
+            self.listeners.want(kind) || is_aside && self.listeners.want_any(Kinds::ASIDES);
+        if !is_heard {
+            if is_aside {
+                log::debug!("{}: nobody listens for {}", self.server, said(method));
+            }
+            return true;
+        }
+        let Ok(params) = message.parse::<RawJson>() else { return true };
+        let mut body = self.listeners.body(kind, method);
+        if kind == EventKind::ResourceUpdated {
+            body.name = params.parse().ok().map(|Updated { uri }| uri);
+        }
+        self.listeners.tell(Body { params: Some(params), is_aside, ..body })
+    }
+
+    /// The subscriptions that a notification belongs to, or `None` if it names one that there is not.
+    /// A modern server names it (SUB-8); what a legacy one says is for all who want to know.
+    fn feeds_for(
+        &self,
+        method: &str,
+        message: &Message,
+        via: Option<u64>,
+    ) -> Option<Vec<Arc<Feed>>> {
+        let named = feed::named(message);
+        let uri = feed::resource(message);
+        let pending = self.lock();
+        if !matches!(pending.era, Known::Modern) {
+            let feeds = pending.requests.values().filter_map(|entry| entry.feed.as_ref());
+            return Some(feeds.filter(|it| it.wants(method, uri.as_deref())).cloned().collect());
+        }
+        let id = match (named, via) {
+            (Some(id), None) => id?,
+            // SUB-9
+            (Some(id), Some(via)) => id.filter(|id| *id == via)?,
+            (None, Some(via)) => via,
+            (None, None) => return Some(Vec::new()),
+        };
+        let entry = pending.requests.get(&id);
+        match named {
+            Some(_) => Some(entry?.feed.iter().cloned().collect()),
+            None => Some(entry.and_then(|entry| entry.feed.clone()).into_iter().collect()),
+        }
+    }
+
+    fn feed(&self, feeds: &[Arc<Feed>], method: &str, message: &Message) {
+        for feed in feeds {
+            let notice = Notice::hold(message.clone(), &self.held, self.limits.message);
+            feed.take(method, notice);
+        }
+    }
+
+    /// The server does not want an answer any more (CANCEL-10), or ends a subscription (SUB-13).
+    fn cancelled_by_server(&self, message: &Message) {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Params {
+            request_id: RawJson,
+        }
+        if let Ok(Params { request_id }) = message.parse() {
+            log::debug!("{}: the server cancelled a request", self.server);
+            match self.subscription(request_id.get()) {
+                Some(id) => _ = self.fail(id, ended()),
+                None => self.questions.cancel(request_id.get()),
+            }
+        }
+    }
+
+    /// The subscription with that id: only a modern server knows what ids they have.
+    fn subscription(&self, id: &str) -> Option<u64> {
+        let id = id.parse().ok()?;
+        let pending = self.lock();
+        let is_one = pending.requests.get(&id)?.feed.is_some();
+        (is_one && matches!(pending.era, Known::Modern)).then_some(id)
     }
 
     /// A progress token is the id of the request it was sent with.
@@ -519,8 +926,10 @@ impl Router {
         let pending = self.lock();
         let entry = match via {
             Some(via) => pending.requests.get(&via)?,
-            None if pending.requests.len() == 1 => pending.requests.values().next()?,
-            None => return None,
+            None => {
+                let mut calls = pending.requests.values().filter(|entry| entry.feed.is_none());
+                calls.next().filter(|_| calls.next().is_none())?
+            }
         };
         entry.interest.log.then(|| entry.sender.clone())
     }
@@ -557,6 +966,7 @@ impl Inbox for Router {
                 Ok(message) => return self.route(message, via),
                 Err((why, text)) => {
                     log::warn!("{}: skipped a line of {size} bytes: {why}", self.server);
+                    self.listeners.trouble("the server wrote a line that is no message");
                     let start = text.get(..MOST_SHOWN).unwrap_or(&text);
                     let line = said(&String::from_utf8_lossy(start)).into();
                     self.lock().stray_line = Some(line);
@@ -589,14 +999,21 @@ impl Inbox for Router {
                 let error = Error::new(ErrorKind::Limit, text).ran(true);
                 self.ended(Some(id), error.hint("Raise `Limits::message`, or ask for less"));
             }
-            None => log::warn!("{}: dropped a message of {bytes} bytes", self.server),
+            None => {
+                log::warn!("{}: dropped a message of {bytes} bytes", self.server);
+                self.listeners.trouble("a message that is too large was dropped");
+            }
         }
+    }
+
+    fn interrupted(&self) {
+        self.interrupt_subscriptions();
     }
 
     fn ready(&self, id: u64) {
         let entry = self.lock().requests.remove(&id);
         if let Some(entry) = entry {
-            entry.sender.send(Delivery::Ready(id));
+            entry.send(Delivery::Ready(id));
         }
     }
 

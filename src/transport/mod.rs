@@ -152,6 +152,10 @@ pub(crate) trait Inbox: Send + Sync {
     /// A message of so many bytes, too long to be kept, which answers this request, if any.
     fn too_long(&self, answers: Option<u64>, bytes: u64);
 
+    /// What the server says unasked may have been lost.
+    #[cfg_attr(not(feature = "http"), allow(dead_code))]
+    fn interrupted(&self);
+
     /// What was agreed for this id has been done.
     fn ready(&self, id: u64);
 
@@ -166,6 +170,8 @@ pub(crate) enum Delivery {
     Reply(u64, Message),
     /// A notification that belongs to the call.
     Notice(Notice),
+    /// So many notifications for a subscription found no room.
+    Missed(usize),
     /// What was agreed has been done.
     Ready(u64),
     /// The request will not be answered.

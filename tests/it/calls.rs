@@ -892,8 +892,10 @@ fn an_error_says_whether_the_server_may_have_begun() {
             Some(())
         };
         let asks: Play = |wire, call| {
-            let state = json!({ "resultType": "input_required", "requestState": "s" });
-            wire.reply(&call, state);
+            let question = json!({ "method": "roots/list" });
+            let round =
+                json!({ "resultType": "input_required", "inputRequests": { "k": question } });
+            wire.reply(&call, round);
             Some(())
         };
         for (error, kind, ran) in [
@@ -907,7 +909,7 @@ fn an_error_says_whether_the_server_may_have_begun() {
             (failure(call, refuses), ErrorKind::Rpc, true),
             (failure(call, fails), ErrorKind::Tool, true),
             (failure(call, lies), ErrorKind::Protocol, true),
-            (failure(call, asks), ErrorKind::Unsupported, true),
+            (failure(call, asks), ErrorKind::InputRequired, false),
         ] {
             assert_eq!((error.kind(), error.may_have_run()), (kind, ran), "{error}");
         }

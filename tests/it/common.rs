@@ -16,6 +16,8 @@ use umcp::{ByteStream, Client, Era, Server};
 pub const ERAS: [Era; 2] = [Era::Modern, Era::Legacy];
 /// A clock that is to run out.
 pub const SHORT: Duration = Duration::from_millis(100);
+/// A clock that is not to run out, as it stands still.
+pub const HALF: Duration = Duration::from_millis(500);
 /// What no test waits for.
 pub const FOREVER: Duration = Duration::from_secs(3600);
 

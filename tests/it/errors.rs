@@ -49,6 +49,19 @@ fn disconnected() -> Error {
     call(&Client::open(server.name("files")).unwrap())
 }
 
+fn ended() -> Error {
+    let server = Server::in_memory(|peer| {
+        let listen = peer.open_modern(json!({ "tools": { "listChanged": true } })).unwrap();
+        let meta = json!({ "io.modelcontextprotocol/subscriptionId": listen.id() });
+        let granted = json!({ "_meta": meta, "notifications": { "toolsListChanged": true } });
+        peer.notify("notifications/subscriptions/acknowledged", granted);
+        peer.reply(&listen, json!({}));
+        while peer.receive().is_some() {}
+    });
+    let client = Client::open(server.name("files")).unwrap();
+    client.subscribe().tools().open().unwrap().next().unwrap().unwrap_err()
+}
+
 fn limit() -> Error {
     let page = json!({ "tools": [], "nextCursor": "" });
     let script = Script::new().answer("tools/list", page);
@@ -80,6 +93,7 @@ fn the_page_on_errors_shows_what_they_say() {
         (ErrorKind::Timeout, timeout()),
         (ErrorKind::Cancelled, cancelled()),
         (ErrorKind::Closed, closed()),
+        (ErrorKind::Ended, ended()),
         (ErrorKind::Limit, limit()),
         (ErrorKind::Rpc, rpc()),
         (ErrorKind::Tool, tool()),

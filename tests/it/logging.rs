@@ -220,6 +220,7 @@ const SECRET: &str = "hunter2-of-the-log";
 static HEARD: AtomicBool = AtomicBool::new(false);
 static LEAKS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static FORWARDED: Mutex<Vec<(String, log::Level, String)>> = Mutex::new(Vec::new());
 
 /// Listens to what this program logs from now on.
 pub fn spy() {
@@ -236,6 +237,13 @@ pub fn warnings(beginning: &str) -> Vec<String> {
     warnings.iter().filter(|text| text.starts_with(beginning)).cloned().collect()
 }
 
+/// What was logged so far in a server's name.
+pub fn forwarded(target: &str) -> Vec<(log::Level, String)> {
+    let lines = FORWARDED.lock().unwrap();
+    let lines = lines.iter().filter(|(of, ..)| of == target);
+    lines.map(|(_, level, text)| (*level, text.clone())).collect()
+}
+
 impl log::Log for Spy {
     fn enabled(&self, _: &log::Metadata<'_>) -> bool {
         true
@@ -243,6 +251,10 @@ impl log::Log for Spy {
 
     fn log(&self, record: &log::Record<'_>) {
         let text = record.args().to_string();
+        if record.target().starts_with("umcp::server::") {
+            let line = (record.target().to_owned(), record.level(), text.clone());
+            FORWARDED.lock().unwrap().push(line);
+        }
         if record.level() == log::Level::Warn {
             WARNINGS.lock().unwrap().push(text.clone());
         }

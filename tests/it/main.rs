@@ -17,8 +17,12 @@ mod common;
 mod credentials;
 mod era;
 mod errors;
+mod events;
 mod example_http;
 mod faults;
+mod handlers;
+#[cfg(feature = "http")]
+mod handlers_http;
 mod hostile;
 mod house;
 #[cfg(feature = "http")]
@@ -33,6 +37,11 @@ mod http_legacy;
 mod http_peer;
 #[cfg(feature = "http")]
 mod http_sse;
+#[cfg(feature = "http")]
+mod http_subscriptions;
+#[cfg(feature = "http")]
+mod http_tasks;
+mod input_rounds;
 #[cfg(unix)]
 mod killed;
 mod logging;
@@ -44,6 +53,8 @@ mod rpc;
 mod snapshot;
 mod spec;
 mod stdio;
+mod subscriptions;
+mod tasks;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tls")]

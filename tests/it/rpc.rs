@@ -703,20 +703,6 @@ fn a_discover_result_of_another_type_opens_nothing() {
     });
 }
 
-// RPC-34
-#[test]
-fn only_some_requests_may_be_answered_with_a_need_for_input() {
-    soon(|| {
-        for (method, outcome) in outcomes(Era::Modern, Some(json!("input_required"))) {
-            let expected = match method {
-                "tools/call" | "prompts/get" | "resources/read" => ErrorKind::Unsupported,
-                _ => ErrorKind::Protocol,
-            };
-            assert_eq!(outcome, Err(expected), "{method}");
-        }
-    });
-}
-
 // RPC-36
 #[test]
 fn a_result_type_means_nothing_in_a_legacy_session() {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every MUST and MUST NOT of the sections that this version of umcp implements; of the probe, the
-/// remembered era, stdio and logging also what is recommended or allowed.
+/// remembered era, stdio, subscriptions and logging also what is recommended or allowed.
 #[rustfmt::skip]
 const REQUIRED: &[&str] = &[
     // Eras and versions
@@ -42,10 +42,27 @@ const REQUIRED: &[&str] = &[
     "SSE-1", "SSE-2", "SSE-3", "SSE-4", "SSE-5", "SSE-6", "SSE-7", "SSE-8",
     // Methods
     "METH-1", "METH-4", "METH-5", "METH-7", "TOOL-1", "PROM-2", "COMP-4",
+    // What servers ask
+    "ROOT-1", "ROOT-2", "ROOT-3", "ROOT-5", "SAMP-1", "SAMP-2", "SAMP-3", "SAMP-6", "SAMP-15",
+    "SAMP-18", "ELIC-1", "ELIC-3", "ELIC-4", "ELIC-8", "ELIC-11", "ELIC-14", "ELIC-15", "MRTR-3",
+    "MRTR-4", "MRTR-6", "MRTR-8", "MRTR-9", "MRTR-10", "MRTR-11", "MRTR-12", "MRTR-13", "MRTR-14",
+    "MRTR-16", "MRTR-19", "MRTR-20", "MRTR-21", "MRTR-22", "SEC-17",
     // Cancellation and progress
-    "CANCEL-2", "CANCEL-4", "CANCEL-5", "CANCEL-6", "CANCEL-7", "PROG-1", "PROG-5",
+    "CANCEL-2", "CANCEL-4", "CANCEL-5", "CANCEL-6", "CANCEL-7", "CANCEL-10", "CANCEL-13", "PROG-1",
+    "PROG-5",
+    // Subscriptions
+    "SUB-1", "SUB-2", "SUB-3", "SUB-4", "SUB-5", "SUB-6", "SUB-7", "SUB-8", "SUB-9", "SUB-10",
+    "SUB-11", "SUB-12", "SUB-13", "SUB-14", "SUB-15", "SUB-16", "SUB-17", "SUB-18", "SUB-19",
+    "SUB-20", "SUB-21",
     // Logging
     "LOG-1", "LOG-4", "LOG-6", "LOG-7", "LOG-8",
+    // Tasks and extensions
+    "TASK-1", "TASK-4", "TASK-5", "TASK-6", "TASK-11", "TASK-12", "TASK-13", "TASK-15", "TASK-16",
+    "TASK-17", "TASK-18", "TASK-21", "TASK-22", "TASK-26", "TASK-29", "TASK-31", "TASK-33",
+    "LTASK-1", "LTASK-2", "LTASK-4", "LTASK-5", "LTASK-8", "LTASK-9", "LTASK-10", "LTASK-14",
+    "LTASK-15", "LTASK-16", "LTASK-17", "EXT-2", "EXT-4", "EXT-5", "EXT-8", "EXT-10", "APPS-1",
+    // Trace context
+    "OTEL-1", "OTEL-2", "OTEL-4", "OTEL-5", "OTEL-7",
 ];
 
 fn package() -> &'static Path {

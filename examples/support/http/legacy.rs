@@ -42,7 +42,7 @@ impl Sessions {
         let mut refusal = None;
         let call = session.server.accept(message, &mut |reply| refusal = Some(reply));
         match (call, refusal) {
-            (Some(call), _) if call.method == "tools/call" => {
+            (Some(call), _) if call.is_call() => {
                 let follower = session.begin_stream();
                 session.prime(follower.stream);
                 run_apart(&session, call, follower.stream);
@@ -51,6 +51,7 @@ impl Sessions {
             (Some(call), _) => {
                 let mut answer = None;
                 session.server.run(&call, &mut |reply| answer = Some(reply));
+                tell_updates(&session, call);
                 match answer {
                     Some(reply) => connection.writer.json(200, &reply),
                     None => connection.writer.reply(204, &[], ""), // cancelled meanwhile
@@ -149,8 +150,11 @@ impl Sessions {
         connection.writer.reply(202, &[], "")?;
         let send = &mut |reply| session.send(STANDALONE, &reply);
         match session.server.accept(message, send) {
-            Some(call) if call.method == "tools/call" => run_apart(&session, call, STANDALONE),
-            Some(call) => session.server.run(&call, send),
+            Some(call) if call.is_call() => run_apart(&session, call, STANDALONE),
+            Some(call) => {
+                session.server.run(&call, send);
+                tell_updates(&session, call);
+            }
             None => {}
         }
         Ok(())
@@ -199,6 +203,17 @@ fn run_apart(session: &Arc<Session>, call: server::Request, stream: u64) {
             session.end_stream(stream);
         }
     });
+}
+
+/// What a client is subscribed to is told on its session's own stream.
+fn tell_updates(session: &Arc<Session>, call: server::Request) {
+    if call.method == "resources/subscribe" {
+        let session = session.clone();
+        let tell = move || {
+            session.server.tell_updates(&call, &mut |message| session.send(STANDALONE, &message));
+        };
+        thread::spawn(tell);
+    }
 }
 
 fn follow(

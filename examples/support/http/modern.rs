@@ -27,7 +27,7 @@ pub fn post(
     let mut refusal = None;
     let call = server.accept(message, &mut |reply| refusal = Some(reply));
     match (call, refusal) {
-        (Some(call), _) if call.method == "tools/call" => {
+        (Some(call), _) if call.takes_time() => {
             // A client that leaves cancels its request by that.
             connection.write_while_there(|writer| run(&server, &call, writer), || server.close())
         }
@@ -74,6 +74,7 @@ fn check_headers(request: &Request, message: &Value) -> server::Answer<()> {
     let name = match method {
         "tools/call" | "prompts/get" => params["name"].as_str(),
         "resources/read" => params["uri"].as_str(),
+        "tasks/get" | "tasks/update" | "tasks/cancel" => params["taskId"].as_str(),
         _ => None,
     };
     let right = [

@@ -70,8 +70,9 @@ impl Session {
         let stream = Stream { has_ended: streams.is_over, ..Stream::default() };
         streams.by_number.insert(number, stream);
         if streams.by_number.len() > MOST_STREAMS {
-            let ended = streams.by_number.iter().find(|(_, stream)| stream.has_ended);
-            if let Some(oldest) = ended.map(|(number, _)| *number) {
+            let is_done = |stream: &Stream| stream.has_ended && stream.follower.is_none();
+            let done = streams.by_number.iter().find(|(_, stream)| is_done(stream));
+            if let Some(oldest) = done.map(|(number, _)| *number) {
                 streams.by_number.remove(&oldest);
             }
         }

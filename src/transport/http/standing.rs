@@ -143,7 +143,10 @@ impl Shared {
             }
             let heard = match self.get(&mut lane, &terms, &resume.last_event_id) {
                 Some(response) if response.is_success() && response.is_events() => {
-                    opened.take();
+                    // Only an event's id lets the server say again what was lost.
+                    if opened.take().is_none() && resume.last_event_id.is_empty() {
+                        self.interrupted();
+                    }
                     let since = Instant::now();
                     let mut events = response.into_events(self.limits.message);
                     let has_spoken = self.hear_all(key, &mut events);
@@ -153,14 +156,28 @@ impl Shared {
                 Some(response) if response.status < 500 => {
                     log::debug!("no stream of the server's own: HTTP {}", response.status);
                     lane.finish(response);
-                    return self.release(key, lane);
+                    self.release(key, lane);
+                    if opened.is_none() {
+                        self.interrupted();
+                    }
+                    return;
                 }
                 Some(_) | None => resume.fail(),
             };
             opened.take();
-            if !heard || !self.pause(key, resume.wait()) {
+            if !heard {
+                drop(self.lock().lanes.take(key));
+                return self.interrupted();
+            }
+            if !self.pause(key, resume.wait()) {
                 return drop(self.lock().lanes.take(key));
             }
+        }
+    }
+
+    fn interrupted(&self) {
+        if let Some(inbox) = self.inbox.upgrade() {
+            inbox.interrupted();
         }
     }
 

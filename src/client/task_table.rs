@@ -1,0 +1,80 @@
+//! Which tools of a server can be tasks (2025-11-25).
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::client::{Client, List};
+use crate::error::Result;
+use crate::protocol::{ProtocolVersion, TASKS, TaskSupport, Tool};
+use crate::session::{Options, Session};
+
+/// What the newest lists say of tools. `None` is a tool whose calls are never tasks.
+#[derive(Default)]
+pub(super) struct TaskTable(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    tools: HashMap<String, Option<TaskSupport>>,
+    bytes: usize,
+}
+
+/// How much is remembered, in bytes. More is asked for again.
+const MOST: usize = 4 * 1024 * 1024;
+
+impl TaskTable {
+    /// LTASK-1: only where calls can be tasks at all.
+    pub(super) fn of(session: &Session) -> Option<Self> {
+        let terms = session.terms();
+        let tasks = terms.capabilities.tasks.as_ref()?;
+        let may_be = terms.version == ProtocolVersion::V2025_11_25
+            && session.declares(TASKS)
+            && tasks.supports("tools", "call");
+        may_be.then(Self::default)
+    }
+
+    pub(super) fn learn(&self, tools: &[Tool]) {
+        let mut known = self.lock();
+        for tool in tools {
+            let support = tool.execution.as_ref().and_then(|it| it.task_support.clone());
+            if known.tools.insert(tool.name.clone(), support).is_none() {
+                known.bytes += size_of::<(String, Option<TaskSupport>)>() + tool.name.len();
+            }
+            if known.bytes > MOST {
+                *known = Known::default();
+            }
+        }
+    }
+
+    /// Whether a tool is known to be called as a task only.
+    pub(super) fn requires(&self, tool: &str) -> bool {
+        matches!(self.lock().tools.get(tool), Some(Some(TaskSupport::Required)))
+    }
+
+    /// Whether a tool can be a task. Asks for the list of tools if it is not known, within the clocks
+    /// of its call.
+    pub(super) fn allows(
+        &self,
+        client: &Client,
+        tool: &str,
+        options: &Options<'_>,
+    ) -> Result<bool> {
+        if !self.lock().tools.contains_key(tool) {
+            let mut tools =
+                List::<Tool>::new(client).timeout(options.timeout).max_total(options.max_total);
+            if let Some(token) = &options.cancel {
+                tools = tools.cancel_token(token);
+            }
+            for other in tools {
+                if other?.name == tool {
+                    break;
+                }
+            }
+        }
+        let support = self.lock().tools.get(tool).cloned().flatten();
+        Ok(matches!(support, Some(TaskSupport::Optional | TaskSupport::Required)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

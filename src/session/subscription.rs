@@ -1,0 +1,436 @@
+//! One subscription: opened, kept open, and ended, in either era.
+//!
+//! In the modern era it is a request that stays open (`subscriptions/listen`). A legacy server says
+//! unasked that lists have changed, and is asked for updates of resources one by one.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::deadline::{Clock, Clocks, Deadline};
+use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::envelope::{Kind, Message, Outcome};
+use crate::protocol::meta::RequestMeta;
+use crate::protocol::{
+    ClientRequest, Era, ListenParams, ProtocolVersion, SubscriptionFilter,
+    SubscriptionsAcknowledgedParams,
+};
+use crate::session::feed::{ACKNOWLEDGED, Feed};
+use crate::session::router::{Interest, Sending, Sent};
+use crate::session::{CancelToken, Session, unclear_reply};
+use crate::transport::{Delivery, Notice, Slot};
+
+const LISTEN: &str = "subscriptions/listen";
+
+/// How often in a row it may fail to be opened again.
+const MOST_FAILURES: u32 = 10;
+
+/// What is to be subscribed to, and for how long to wait for the server's word.
+pub(crate) struct Wanted {
+    pub(crate) filter: SubscriptionFilter,
+    pub(crate) timeout: Duration,
+    pub(crate) max_total: Duration,
+    pub(crate) cancel: Option<CancelToken>,
+}
+
+/// What comes of a subscription.
+pub(crate) enum Heard {
+    Notice(Notice),
+    /// So many found no room; 0 if something may have happened while nobody listened.
+    Missed(usize),
+}
+
+/// What may end a subscription from any thread.
+pub(crate) struct Ending {
+    session: Arc<Session>,
+    state: Mutex<EndingState>,
+}
+
+#[derive(Default)]
+struct EndingState {
+    /// What is being waited for now.
+    id: u64,
+    is_closed: bool,
+    /// What a legacy server watches for it.
+    resources: Vec<String>,
+}
+
+pub(crate) struct Subscription {
+    session: Arc<Session>,
+    wanted: Wanted,
+    granted: SubscriptionFilter,
+    slot: Slot,
+    feed: Arc<Feed>,
+    sent: Option<Sent>,
+    ending: Arc<Ending>,
+    stage: Stage,
+    /// What came while it was being opened.
+    early: VecDeque<Heard>,
+    /// How often in a row it was lost.
+    failures: u32,
+    /// Versions it was asked for again in, after the server refused another.
+    retried: Vec<ProtocolVersion>,
+}
+
+enum Stage {
+    /// The server has not acknowledged it yet.
+    Asked(Clocks),
+    Open,
+    /// It was lost, and is asked for again then.
+    Pausing(Deadline),
+    Over,
+}
+
+/// What happened.
+enum Step {
+    Acknowledged,
+    Heard(Heard),
+}
+
+impl Subscription {
+    /// Subscribes, and waits until the server has acknowledged it.
+    pub(crate) fn open(session: &Arc<Session>, wanted: Wanted) -> Result<Self> {
+        let slot = Slot::new();
+        let clocks = Clocks::start(wanted.timeout, wanted.max_total);
+        let is_legacy = session.terms.version.era() == Era::Legacy;
+        let ending = Ending { session: session.clone(), state: Mutex::default() };
+        let mut subscription = Self {
+            feed: session.feed(&wanted.filter, &slot, is_legacy),
+            session: session.clone(),
+            granted: SubscriptionFilter::default(),
+            wanted,
+            slot,
+            sent: None,
+            ending: Arc::new(ending),
+            stage: Stage::Over,
+            early: VecDeque::new(),
+            failures: 0,
+            retried: Vec::new(),
+        };
+        let opened = match is_legacy {
+            true => subscription.watch(&clocks),
+            false => {
+                subscription.listen(clocks.clone()).and_then(|()| subscription.wait_for_word())
+            }
+        };
+        opened.map_err(|error| {
+            let error = error.server(session.server()).after(clocks.elapsed());
+            if is_legacy { error } else { error.about(LISTEN, "") }
+        })?;
+        Ok(subscription)
+    }
+
+    /// What the server delivers.
+    pub(crate) fn granted(&self) -> &SubscriptionFilter {
+        &self.granted
+    }
+
+    pub(crate) fn ending(&self) -> &Arc<Ending> {
+        &self.ending
+    }
+
+    /// Waits until `until` at most. An error is the end.
+    pub(crate) fn next(&mut self, until: Deadline) -> Result<Option<Heard>> {
+        if let Some(heard) = self.early.pop_front() {
+            return Ok(Some(heard));
+        }
+        match self.advance(until) {
+            Ok(None) => Ok(None),
+            Ok(Some(Step::Heard(heard))) => Ok(Some(heard)),
+            // SUB-17: it was lost before.
+            Ok(Some(Step::Acknowledged)) => Ok(Some(Heard::Missed(0))),
+            Err(error) => {
+                self.stage = Stage::Over;
+                self.ending.close();
+                Err(error.server(self.session.server()))
+            }
+        }
+    }
+
+    /// SUB-21: lists are reported unasked, resources are not.
+    fn watch(&mut self, clocks: &Clocks) -> Result<()> {
+        let cancel = self.wanted.cancel.clone();
+        let sent = self.session.router.listen(&self.slot, &self.feed, cancel.as_ref())?;
+        self.expect(sent);
+        let mut granted = self.wanted.filter.clone();
+        let mut refusal = None;
+        for uri in std::mem::take(&mut granted.resource_subscriptions) {
+            match self.session.watch(&uri, clocks, cancel.as_ref()) {
+                Ok(()) => {
+                    self.ending.lock().resources.push(uri.clone());
+                    granted.resource_subscriptions.push(uri);
+                }
+                // SUB-5: a modern server leaves it out of what it acknowledges.
+                Err(error) if error.kind() == ErrorKind::Rpc => refusal = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        self.granted = granted;
+        self.stage = Stage::Open;
+        refusal.filter(|_| self.granted == SubscriptionFilter::default()).map_or(Ok(()), Err)
+    }
+
+    /// Asks for it, under a new id.
+    fn listen(&mut self, clocks: Clocks) -> Result<()> {
+        let session = self.session.clone();
+        self.feed = session.feed(&self.wanted.filter, &self.slot, false);
+        let request = ClientRequest::Listen(ListenParams::new(self.wanted.filter.clone()));
+        let mut meta = RequestMeta::default();
+        session.trace(&mut meta);
+        let speaking = session.speaking();
+        let sending = Sending {
+            request: &request,
+            speaking: speaking.as_ref().map(|speaking| speaking.of(false)),
+            meta: &meta,
+            mirror: &[],
+            interest: Interest::default(),
+            standstill: None,
+            feed: Some(&self.feed),
+            waits: false,
+            until: clocks.next().0,
+            cancel: self.wanted.cancel.as_ref(),
+        };
+        let sent = session.router.send(&self.slot, sending)?;
+        self.stage = Stage::Asked(clocks);
+        self.expect(sent);
+        Ok(())
+    }
+
+    fn expect(&mut self, sent: Sent) {
+        let mut ending = self.ending.lock();
+        ending.id = sent.id;
+        let is_closed = ending.is_closed;
+        drop(ending);
+        if is_closed {
+            self.session.router.stop(sent.id, closed());
+        }
+        self.sent = Some(sent);
+    }
+
+    /// SUB-19: the clocks run until the acknowledgement, and no further.
+    fn wait_for_word(&mut self) -> Result<()> {
+        let most = self.session.opening.limits.notifications.max(1);
+        loop {
+            match self.advance(Deadline::after(Duration::MAX))? {
+                Some(Step::Acknowledged) => return Ok(()),
+                Some(Step::Heard(heard)) if self.early.len() < most => self.early.push_back(heard),
+                Some(Step::Heard(heard)) => {
+                    let more = match heard {
+                        Heard::Notice(_) => 1,
+                        Heard::Missed(dropped) => dropped,
+                    };
+                    // The last of them counts for all that follow.
+                    match self.early.back_mut() {
+                        Some(Heard::Missed(dropped)) => *dropped += more,
+                        _ => self.early.push_back(Heard::Missed(more)),
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// The next thing that happens, until `until` at most.
+    fn advance(&mut self, until: Deadline) -> Result<Option<Step>> {
+        loop {
+            if self.slot.is_empty() {
+                let dropped = self.feed.take_dropped();
+                if dropped > 0 {
+                    return Ok(Some(Step::Heard(Heard::Missed(dropped))));
+                }
+            }
+            let due = match &self.stage {
+                Stage::Asked(clocks) => Some(clocks.next().0),
+                Stage::Pausing(due) => Some(*due),
+                Stage::Open | Stage::Over => None,
+            };
+            let limit = due.map_or(until, |due| due.min(until));
+            let step = match self.slot.receive(limit) {
+                Some(delivery) => self.receive(delivery)?,
+                None if due.is_some_and(Deadline::has_passed) => self.be_late()?,
+                None => return Ok(None),
+            };
+            if step.is_some() {
+                return Ok(step);
+            }
+        }
+    }
+
+    fn id(&self) -> u64 {
+        self.sent.as_ref().map_or(0, |sent| sent.id)
+    }
+
+    fn receive(&mut self, delivery: Delivery) -> Result<Option<Step>> {
+        match delivery {
+            Delivery::Notice(notice) if is_acknowledgement(&notice) => {
+                self.acknowledge(&notice);
+                Ok(Some(Step::Acknowledged))
+            }
+            Delivery::Notice(notice) => Ok(Some(Step::Heard(Heard::Notice(notice)))),
+            Delivery::Missed(dropped) => Ok(Some(Step::Heard(Heard::Missed(dropped)))),
+            Delivery::Reply(id, reply) if id == self.id() => self.replied(&reply).map(|()| None),
+            Delivery::Failed(id, error) if id == self.id() => self.lose(error).map(|()| None),
+            // SUB-14: it belongs to what is over.
+            _ => Ok(None),
+        }
+    }
+
+    fn acknowledge(&mut self, notice: &Notice) {
+        let server = self.session.server();
+        self.granted = match notice.message().parse::<SubscriptionsAcknowledgedParams>() {
+            Ok(acknowledged) => acknowledged.notifications,
+            Err(_) => {
+                log::warn!("{server}: the acknowledgement does not say of what");
+                self.wanted.filter.clone()
+            }
+        };
+        log::debug!("{server}: subscription {} is open", self.id());
+        self.stage = Stage::Open;
+        self.failures = 0;
+    }
+
+    /// SUB-13: the reply is the end, and an error is one too.
+    fn replied(&mut self, reply: &Message) -> Result<()> {
+        let Kind::Response { outcome, .. } = reply.kind() else { return Err(unclear_reply()) };
+        match outcome {
+            Outcome::Result => Err(ended()),
+            Outcome::Unclear => Err(unclear_reply()),
+            Outcome::Error => {
+                let error = reply.rpc_error();
+                match (self.session.version_to_retry(&error, &self.retried), &self.stage) {
+                    (Some(version), Stage::Asked(clocks)) => {
+                        let clocks = clocks.clone();
+                        self.retried.push(version);
+                        self.session.use_version(version);
+                        self.listen(clocks)
+                    }
+                    _ => Err(Error::from_rpc(error)),
+                }
+            }
+        }
+    }
+
+    /// The acknowledgement is due, or the next attempt.
+    fn be_late(&mut self) -> Result<Option<Step>> {
+        const MOMENT: Duration = Duration::from_secs(1);
+        let Stage::Asked(clocks) = &self.stage else {
+            self.session.router.withdraw(self.id(), "");
+            let clocks = Clocks::start(self.wanted.timeout, self.wanted.max_total);
+            if let Err(error) = self.listen(clocks) {
+                self.lose(error)?;
+            }
+            return Ok(None);
+        };
+        let (_, clock, set_to) = clocks.next();
+        let clock = match clock {
+            Clock::Timeout => "timeout",
+            Clock::MaxTotal => "max_total",
+        };
+        if self.session.router.withdraw(self.id(), "timed out").is_none() {
+            // What ended it came just now, and is being put into the slot.
+            if let Some(delivery) = self.slot.receive(Deadline::after(MOMENT)) {
+                return self.receive(delivery);
+            }
+        }
+        let text = format!("no acknowledgement within {set_to:?} (`{clock}`)");
+        let error = Error::new(ErrorKind::Timeout, text).hint(format!("Raise `{clock}`"));
+        let error = self.session.router.overdue(error.ran(true));
+        self.lose(error).map(|()| None)
+    }
+
+    /// What it came on has ended. SUB-15: where that is not the whole connection, it is opened again,
+    /// later each time (SUB-17).
+    fn lose(&mut self, error: Error) -> Result<()> {
+        use ErrorKind::{Disconnected, Timeout, Unreachable};
+        let is_lost = matches!(error.kind(), Disconnected | Timeout | Unreachable);
+        let is_first = self.granted == SubscriptionFilter::default();
+        // HTTP-12: a connection that was open for long is often closed by now.
+        let is_worth_it = match is_first {
+            true => error.kind() == Disconnected && self.failures == 0,
+            false => self.failures < MOST_FAILURES,
+        };
+        if !is_lost || !is_worth_it || !self.session.answers_or_fails() {
+            return Err(error);
+        }
+        self.failures += 1;
+        if let (true, Stage::Asked(clocks)) = (is_first, &self.stage) {
+            let clocks = clocks.clone();
+            return self.listen(clocks);
+        }
+        log::debug!("{}: a subscription is opened again: {error}", self.session.server());
+        let wait = backoff(self.failures).max(error.retry_after().unwrap_or_default());
+        let cancel = self.wanted.cancel.as_ref();
+        let expected = self.session.router.expect(&self.slot, cancel)?;
+        self.stage = Stage::Pausing(Deadline::after(wait));
+        self.expect(expected);
+        Ok(())
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.ending.close();
+    }
+}
+
+impl Ending {
+    fn lock(&self) -> MutexGuard<'_, EndingState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// SUB-12: ends it, tells the server, and lets whoever waits know. Idempotent.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        let (id, resources) = (state.id, std::mem::take(&mut state.resources));
+        drop(state);
+        self.session.router.stop(id, closed());
+        self.session.unwatch(resources);
+    }
+}
+
+impl Session {
+    fn feed(&self, wanted: &SubscriptionFilter, slot: &Slot, is_acknowledged: bool) -> Arc<Feed> {
+        let most = self.opening.limits.notifications;
+        Feed::new(self.server(), wanted, slot.sender(), most, is_acknowledged)
+    }
+}
+
+fn is_acknowledgement(notice: &Notice) -> bool {
+    matches!(notice.message().kind(), Kind::Notification { method } if method == ACKNOWLEDGED)
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the subscription was closed by this program")
+}
+
+/// The server does not go on with it.
+pub(super) fn ended() -> Error {
+    let error = Error::new(ErrorKind::Ended, "the server ended the subscription");
+    error.hint("Subscribe again, if that is still of interest")
+}
+
+/// Longer each time, and never the same for everybody who was thrown out at once.
+fn backoff(failures: u32) -> Duration {
+    const FIRST: Duration = Duration::from_millis(500);
+    const MOST: Duration = Duration::from_secs(30);
+    let longest = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(MOST);
+    let half = longest / 2;
+    let dice = RandomState::new().build_hasher().finish() % 1000;
+    half + half.mul_f64(dice as f64 / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // SUB-17
+    #[test]
+    fn each_attempt_waits_longer_up_to_half_a_minute() {
+        for (failures, most) in [(1, 500), (2, 1000), (3, 2000), (7, 30_000), (u32::MAX, 30_000)] {
+            let wait = backoff(failures).as_millis();
+            assert!((most / 2..=most).contains(&wait), "{failures}: {wait}");
+        }
+    }
+}
