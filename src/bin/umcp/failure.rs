@@ -49,7 +49,11 @@ impl From<Error> for Failure {
         let status = match error.kind() {
             ErrorKind::Authorization => status::AUTHORIZATION,
             ErrorKind::Unreachable | ErrorKind::Disconnected => status::UNREACHABLE,
-            ErrorKind::Rpc | ErrorKind::Tool | ErrorKind::Unsupported => status::REFUSED,
+            ErrorKind::Rpc
+            | ErrorKind::Tool
+            | ErrorKind::Unsupported
+            | ErrorKind::InputRequired
+            | ErrorKind::Declined => status::REFUSED,
             ErrorKind::Protocol | ErrorKind::Limit => status::PROTOCOL,
             ErrorKind::Timeout => status::TIMEOUT,
             // Closed and cancelled only by a signal, which has an exit status of its own.

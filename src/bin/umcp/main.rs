@@ -4,6 +4,7 @@
 //! ([`failure`]).
 
 mod arguments;
+mod ask;
 mod cli;
 mod eras;
 mod failure;

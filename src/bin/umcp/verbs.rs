@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use umcp::{CallToolResult, Client, ClientBuilder, CompletionReference, Server};
 
 use crate::arguments::{self, Argument, Given, Members};
+use crate::ask;
 use crate::cli::{Cli, Verb};
 use crate::complain;
 use crate::eras;
@@ -122,7 +123,9 @@ fn connect(
     builder: ClientBuilder,
     server: Server,
 ) -> Result<Client, Failure> {
-    interrupt.open(eras::remembered(builder), server)?.map_err(|error| match cli.wants_legacy() {
+    // A call that becomes a task is followed to its end.
+    let builder = ask::the_user(eras::remembered(builder)).tasks();
+    interrupt.open(builder, server)?.map_err(|error| match cli.wants_legacy() {
         true => Failure::no_legacy_server(error),
         false => error.into(),
     })
