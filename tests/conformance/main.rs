@@ -18,12 +18,9 @@ use std::time::Duration;
 use std::{env, thread};
 
 /// Scenarios that are not run, or how their names begin.
-const LEFT_OUT: [&str; 3] = [
+const LEFT_OUT: [&str; 1] = [
     // There is no authorization yet.
     "auth/",
-    // There are no handlers yet.
-    "elicitation-sep1034-client-defaults",
-    "sep-2322-client-request-state",
 ];
 
 /// What one run of the suite may take; the suite itself gives the client 30 s.
@@ -80,6 +77,8 @@ fn least(scenario: &str) -> usize {
     match scenario {
         // A list and a use each of tools, resources and prompts, and the names of what is used.
         "http-standard-headers" => 9,
+        // Of every request also what the client handles: elicitation, sampling and roots.
+        "request-metadata" => 8,
         _ => 1,
     }
 }

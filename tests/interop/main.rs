@@ -16,12 +16,14 @@
 mod command;
 mod everything;
 mod filesystem;
+mod handlers;
 mod http;
 mod node;
 mod old_python;
 mod python;
 #[cfg(target_os = "linux")]
 mod runner;
+mod tasks;
 mod tls;
 
 use std::path::{Path, PathBuf};

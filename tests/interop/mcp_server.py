@@ -8,11 +8,20 @@ import asyncio
 import os
 import socket
 import sys
+from typing import Annotated
 
 import anyio
 from mcp.server import MCPServer
-from mcp.server.mcpserver import Context, Image
-from mcp_types import Completion, PromptReference
+from mcp.server.mcpserver import Context, Elicit, Image, ListRoots, Resolve, Sample
+from mcp_types import (
+    Completion,
+    CreateMessageResult,
+    ListRootsResult,
+    PromptReference,
+    SamplingMessage,
+    TextContent,
+)
+from pydantic import BaseModel
 
 server = MCPServer("interop-python", instructions="Add numbers, or count.")
 
@@ -69,6 +78,41 @@ async def waited() -> str:
     """Waits until a `wait` is cancelled."""
     await cancelled.acquire()
     return "cancelled"
+
+
+class Person(BaseModel):
+    name: str
+
+
+def who() -> Elicit[Person]:
+    return Elicit("Who are you?", Person)
+
+
+@server.tool()
+def ask(person: Annotated[Person, Resolve(who)]) -> str:
+    """Asks the user for a name."""
+    return f"Hello {person.name}"
+
+
+def saying() -> Sample:
+    text = TextContent(type="text", text="Say something")
+    return Sample([SamplingMessage(role="user", content=text)], max_tokens=10)
+
+
+@server.tool()
+def sample(said: Annotated[CreateMessageResult, Resolve(saying)]) -> str:
+    """Asks a model."""
+    return said.content.text
+
+
+def where() -> ListRoots:
+    return ListRoots()
+
+
+@server.tool()
+def roots(listed: Annotated[ListRootsResult, Resolve(where)]) -> str:
+    """Says on what it may work."""
+    return " ".join(str(root.uri) for root in listed.roots)
 
 
 @server.tool()
