@@ -145,8 +145,7 @@ fn a_modern_server_is_asked_for_changes() {
     let request = ended.stderr.split_once("  | ").unwrap().1.trim_end();
     let request: Value = serde_json::from_str(request).unwrap();
     assert_eq!(request["method"], "subscriptions/listen");
-    let wanted = json!({"toolsListChanged": true, "promptsListChanged": false,
-        "resourcesListChanged": true});
+    let wanted = json!({"toolsListChanged": true, "resourcesListChanged": true});
     assert_eq!(request["params"]["notifications"], wanted);
 
     // A server that takes no subscription is watched all the same.
@@ -155,6 +154,52 @@ fn a_modern_server_is_asked_for_changes() {
     let ended = run(&mut watch("", &server("modern", offers, &then))).expect(4);
     assert_eq!(ended.text(), "notifications/tools/list_changed\n");
     assert!(ended.stderr.contains("subscriptions/listen: the server answered"), "{ended:?}");
+}
+
+const UPDATED: &str = r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"a:/b","n":1.50}}"#;
+
+#[test]
+fn resources_of_a_legacy_server_are_subscribed_to_and_their_updates_printed() {
+    let tells = r#"printf '%s\n' "$line" >&2; reply '"result":{}'"#;
+    let then = format!("next; {tells}; next; {tells}; say '{UPDATED}'; exit 7");
+    let server = server("legacy", r#"{"resources":{"subscribe":true}}"#, &then);
+    let ended = run(&mut watch("--json --resource a:/b --resource c:/d", &server)).expect(4);
+    assert_eq!(ended.text(), format!("{UPDATED}\n"));
+    for uri in ["a:/b", "c:/d"] {
+        let asked = r#""method":"resources/subscribe","params":{"uri":"URI"}"#;
+        assert!(ended.stderr.contains(&asked.replace("URI", uri)), "{ended:?}");
+    }
+}
+
+#[test]
+fn resources_of_a_modern_server_are_subscribed_to_and_their_updates_printed() {
+    let meta = r#""_meta":{"io.modelcontextprotocol/subscriptionId":'"$id"'}"#;
+    let acknowledged = format!(
+        r#"{{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{{{meta},"notifications":{{"resourceSubscriptions":["a:/b"]}}}}}}"#
+    );
+    let updated = UPDATED.replace("\"n\":1.50", meta);
+    let then = format!(
+        "next; printf '%s\\n' \"$line\" >&2; say '{acknowledged}'; say '{updated}'; exit 7"
+    );
+    let offers = r#"{"resources":{"subscribe":true}}"#;
+    let ended = run(&mut watch("--resource a:/b", &server("modern", offers, &then))).expect(4);
+    let said = ended.text();
+    let last = said.lines().last().unwrap();
+    assert!(last.starts_with(r#"notifications/resources/updated {"uri":"a:/b","#), "{ended:?}");
+    let request = ended.stderr.split_once("  | ").unwrap().1.trim_end();
+    let request: Value = serde_json::from_str(request).unwrap();
+    assert_eq!(request["params"]["notifications"], json!({"resourceSubscriptions": ["a:/b"]}));
+}
+
+#[test]
+fn a_resource_that_cannot_be_watched_is_said_and_the_rest_watched() {
+    let then = format!("say '{LOG}'; exit 7");
+    for era in ["legacy", "modern"] {
+        let server = server(era, "{}", &then);
+        let ended = run(&mut watch("--resource a:/b", &server)).expect(4);
+        assert_eq!(ended.text(), "info db: a b\n");
+        assert!(ended.stderr.contains("it declared no `resources.subscribe`"), "{ended:?}");
+    }
 }
 
 #[test]

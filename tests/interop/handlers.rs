@@ -4,7 +4,7 @@ use umcp::protocol::{CreateMessageResult, ElicitResult, Root};
 use umcp::{Client, Era, Server, json};
 
 use crate::http::Listening;
-use crate::{everything, python, server};
+use crate::{everything, node, python, server};
 
 /// A client with a handler for everything.
 fn answering(server: Server) -> Client {
@@ -27,8 +27,9 @@ fn answering(server: Server) -> Client {
 
 #[test]
 fn everything_asks_for_all_there_is() {
-    let listening = Listening::everything("streamableHttp");
-    for server in [server(&everything()), Server::url(listening.url())] {
+    let listening = ["streamableHttp", "sse"].map(Listening::everything);
+    let remote = listening.iter().map(|it| Server::url(it.url()));
+    for server in remote.chain([server(&everything())]) {
         let client = answering(server);
         let text = |tool: &str, arguments| client.call_tool(tool, arguments).unwrap().text();
         let elicited = text("trigger-elicitation-request", json!({}));
@@ -42,17 +43,26 @@ fn everything_asks_for_all_there_is() {
     }
 }
 
+/// Asks for one thing of each kind in either era, and tells what it was answered.
+fn asks_in_both_eras(over: Server) {
+    for era in [Era::Modern, Era::Legacy] {
+        let client = answering(over.clone().era(era));
+        let text = |tool: &str| client.call_tool(tool, json!({})).unwrap().text();
+        assert_eq!(text("ask"), "Hello Ada", "{era}");
+        assert_eq!(text("sample"), "what the model says", "{era}");
+        assert_eq!(text("roots"), "file:///project", "{era}");
+        assert!(!client.close().left_behind);
+    }
+}
+
 #[test]
 fn python_asks_in_both_eras() {
-    let listening = Listening::python("http");
-    for over in [server(&python()), Server::url(listening.url())] {
-        for era in [Era::Modern, Era::Legacy] {
-            let client = answering(over.clone().era(era));
-            let text = |tool: &str| client.call_tool(tool, json!({})).unwrap().text();
-            assert_eq!(text("ask"), "Hello Ada", "{era}");
-            assert_eq!(text("sample"), "what the model says", "{era}");
-            assert_eq!(text("roots"), "file:///project", "{era}");
-            assert!(!client.close().left_behind);
-        }
-    }
+    asks_in_both_eras(server(&python()));
+    asks_in_both_eras(Server::url(Listening::python("http").url()));
+}
+
+#[test]
+fn node_asks_in_both_eras() {
+    asks_in_both_eras(server(&node()));
+    asks_in_both_eras(Server::url(Listening::node("http").url()));
 }

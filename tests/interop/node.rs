@@ -8,7 +8,8 @@ use umcp::{
 
 use crate::{ends_by_itself, names, node, sees_a_cancellation, server};
 
-const TOOLS: [&str; 7] = ["add", "fail", "count", "wait", "waited", "session", "grow"];
+const TOOLS: [&str; 10] =
+    ["add", "fail", "count", "wait", "waited", "session", "grow", "ask", "sample", "roots"];
 
 fn node_works_over_stdio(server: Server, version: ProtocolVersion) {
     let client = Client::open(server).unwrap();

@@ -14,6 +14,8 @@ const {
   WebStandardStreamableHTTPServerTransport,
   completable,
   createMcpHandler,
+  inputRequired,
+  inputResponse,
   isLegacyRequest,
 } = installed("@modelcontextprotocol/server");
 const { serveStdio } = installed("@modelcontextprotocol/server/stdio");
@@ -85,6 +87,34 @@ function makeServer() {
     server.registerTool(`grown-${randomUUID()}`, {}, () => text("grown"));
     return text("grown");
   });
+
+  // Asks once, whatever the era, and tells what it was answered.
+  const asks = (tool, description, question, tell) =>
+    server.registerTool(tool, { description }, ({ mcpReq }) => {
+      const answer = inputResponse(mcpReq.inputResponses, "question");
+      if (answer.kind !== "missing") return text(tell(answer));
+      return inputRequired({ inputRequests: { question: question() } });
+    });
+  const requestedSchema = z.object({ name: z.string() });
+  asks(
+    "ask",
+    "Asks who you are.",
+    () => inputRequired.elicit({ message: "Who are you?", requestedSchema }),
+    ({ action, content }) => (action === "accept" ? `Hello ${content.name}` : action),
+  );
+  const messages = [{ role: "user", content: { type: "text", text: "Say something." } }];
+  asks(
+    "sample",
+    "Has a model say something.",
+    () => inputRequired.createMessage({ messages, maxTokens: 100 }),
+    ({ result }) => result.content.text,
+  );
+  asks(
+    "roots",
+    "Lists the roots.",
+    () => inputRequired.listRoots(),
+    ({ roots }) => roots.map(({ uri }) => uri).join(" "),
+  );
 
   server.registerResource("hello", "memo://hello", { mimeType: "text/plain" }, (uri) => ({
     contents: [{ uri: uri.href, text: "Hello from Node." }],

@@ -50,10 +50,12 @@ Ends when the server does (exit status 4), when nobody reads its output any more
 
 Of a legacy server this shows log messages, changed lists and whatever else it says. A modern one
 (since 2026-07-28) says nothing unasked: this subscribes to changes of its lists. Its log messages
-and progress belong to calls: `umcp call --log-level info` shows them.
+and progress belong to calls: `umcp call --log-level info` shows them. A resource is watched in
+either era if it is named (--resource).
 
 Examples:
   umcp watch -- my-server
+  umcp watch --resource file:///var/log/my.log -- my-server
   umcp watch --log-level debug --json -- my-server | jq -r .params.data";
 
 const COMPLETIONS_HELP: &str = "\
@@ -170,6 +172,9 @@ pub(crate) enum Verb {
         #[arg(long, visible_alias = "level", value_name = "LEVEL", default_value = "info",
             value_parser = level())]
         log_level: LoggingLevel,
+        /// Also watch this resource, or what lies below it; can be given several times
+        #[arg(long = "resource", value_name = "URI")]
+        resources: Vec<String>,
         #[command(flatten)]
         target: Target,
     },

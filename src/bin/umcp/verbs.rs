@@ -35,10 +35,10 @@ pub(crate) fn run(cli: &Cli, interrupt: &Interrupt) -> Result<u8, Failure> {
     let open = |server| connect(Client::builder(), server);
     match &cli.verb {
         Verb::Completions { .. } => Ok(status::DONE),
-        Verb::Watch { log_level, .. } => {
+        Verb::Watch { log_level, resources, .. } => {
             let watch = Watch::new(output);
             let client = connect(watch.builder(), server)?;
-            watch.run(&client, log_level, cli.is_remote())
+            watch.run(&client, log_level, resources, cli.is_remote())
         }
         Verb::Info(_) => info(&open(server)?, output),
         Verb::Tools(_) => {

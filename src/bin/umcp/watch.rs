@@ -3,21 +3,44 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use serde_json::json;
-use umcp::{Client, ClientBuilder, Era, Error, ErrorKind, LoggingLevel, Notification, RawJson};
+use umcp::protocol::ServerCapabilities;
+use umcp::{Change, Client, ClientBuilder, Era, Error, ErrorKind, Event, EventKind, LoggingLevel};
+use umcp::{RawJson, SubscriptionBuilder};
 
 use crate::complain;
 use crate::failure::{Failure, status};
 use crate::meanwhile::{ask_for_log, log_line};
 use crate::output::Output;
 
-/// Whoever read the output has left (`None`), or it cannot be written any more.
-type End = OnceLock<Option<Failure>>;
+const SAID_UNASKED: [EventKind; 6] = [
+    EventKind::ToolsChanged,
+    EventKind::PromptsChanged,
+    EventKind::ResourcesChanged,
+    EventKind::ResourceUpdated,
+    EventKind::LogMessage,
+    EventKind::Notification,
+];
 
-/// Prints notifications, each as it comes, and closes the connection once nobody reads them.
+/// Prints what the server says, each as it comes, and closes the connection once nobody reads it.
 pub(crate) struct Watch {
     output: Output,
     end: Arc<End>,
+}
+
+#[derive(Default)]
+struct End {
+    client: OnceLock<Client>,
+    /// Whoever read the output has left (`None`), or it cannot be written any more.
+    of_output: OnceLock<Option<Failure>>,
+}
+
+impl End {
+    /// Whichever of the two comes last, client or end, finds the other.
+    fn close(&self) {
+        if let (Some(client), Some(_)) = (self.client.get(), self.of_output.get()) {
+            client.close();
+        }
+    }
 }
 
 impl Watch {
@@ -26,19 +49,21 @@ impl Watch {
     }
 
     pub(crate) fn builder(&self) -> ClientBuilder {
-        let (output, end) = (self.output, self.end.clone());
-        Client::builder().on_notification(move |notification, context| {
-            let line = match output.json {
-                true => json_line(notification),
-                false => line(notification),
-            };
-            let failed = match output.line(&line) {
-                Ok(true) => return,
-                Ok(false) => None,
-                Err(failure) => Some(failure),
-            };
-            let _ = end.set(failed);
-            context.client().close();
+        SAID_UNASKED.into_iter().fold(Client::builder(), |builder, kind| {
+            let (output, end) = (self.output, self.end.clone());
+            builder.on(kind, move |event| {
+                if event.missed() > 0 {
+                    complain(&format!("{}: missed {} lines", event.server(), event.missed()));
+                }
+                let line = if output.json { json_line(event) } else { line(event) };
+                let failed = match output.line(&line) {
+                    Ok(true) => return,
+                    Ok(false) => None,
+                    Err(failure) => Some(failure),
+                };
+                let _ = end.of_output.set(failed);
+                end.close();
+            })
         })
     }
 
@@ -47,18 +72,32 @@ impl Watch {
         self,
         client: &Client,
         level: &LoggingLevel,
+        resources: &[String],
         is_remote: bool,
     ) -> Result<u8, Failure> {
+        let _ = self.end.client.set(client.clone());
+        self.end.close();
+        let status = self.listen(client, level, resources, is_remote);
+        // The clone would keep it open.
+        client.close();
+        status
+    }
+
+    fn listen(
+        &self,
+        client: &Client,
+        level: &LoggingLevel,
+        resources: &[String],
+        is_remote: bool,
+    ) -> Result<u8, Failure> {
+        let is_legacy = client.protocol_version().era() == Era::Legacy;
         // Without a connection that outlives a request, the subscription is all there is.
-        let is_all = is_remote && client.protocol_version().era() != Era::Legacy;
-        let asked = match client.protocol_version().era() {
-            Era::Legacy if client.capabilities().logging.is_some() => ask_for_log(client, level),
-            Era::Legacy => Ok(()),
-            _ => subscribe(client).map(|end| {
-                complain(&format!("{}: {end}", client.server_name()));
-            }),
+        let is_all = is_remote && !is_legacy;
+        let asked = match is_legacy && client.capabilities().logging.is_some() {
+            true => ask_for_log(client, level),
+            false => Ok(()),
         };
-        match asked {
+        match asked.and_then(|()| subscribe(client, resources)) {
             // The end of the connection, before which there may be more to print.
             Err(error) if matches!(error.kind(), ErrorKind::Disconnected | ErrorKind::Closed) => {}
             Err(error) if is_all => return Err(error.into()),
@@ -67,7 +106,7 @@ impl Watch {
             Ok(()) => {}
         }
         let why = client.wait_for_end(Duration::MAX);
-        match (self.end.get(), why) {
+        match (self.end.of_output.get(), why) {
             (Some(Some(failure)), _) => Err(failure.clone()),
             (None, Some(why)) => Err(why.into()),
             _ => Ok(status::DONE),
@@ -75,46 +114,82 @@ impl Watch {
     }
 }
 
-/// Subscribes to the lists that may change, and returns why that has ended.
-fn subscribe(client: &Client) -> Result<&'static str, Error> {
-    let offers = client.capabilities();
+/// Subscribes to these resources, and to a modern server's lists, which a legacy server reports
+/// unasked. Returns when that has ended, or at once if there is nothing to subscribe to.
+fn subscribe(client: &Client, resources: &[String]) -> Result<(), Error> {
+    let is_legacy = client.protocol_version().era() == Era::Legacy;
+    let mut wanted = client.subscribe();
+    let mut is_empty = true;
+    if !is_legacy {
+        (wanted, is_empty) = lists(wanted, client.capabilities());
+    }
+    if is_empty && resources.is_empty() {
+        if !is_legacy {
+            let name = client.server_name();
+            complain(&format!("{name}: the server declares no changes to listen to"));
+        }
+        return Ok(());
+    }
+    wanted = resources.iter().fold(wanted, SubscriptionBuilder::resource);
+    // What it says is printed as it comes, with everything else.
+    for change in wanted.open()? {
+        match change {
+            Ok(Change::Missed { .. }) => {
+                let name = client.server_name();
+                complain(&format!("{name}: the connection was interrupted: there may be more"));
+            }
+            Ok(_) => {}
+            Err(end) if end.kind() == ErrorKind::Ended => {
+                complain(&Failure::from(end).text);
+                return Ok(());
+            }
+            Err(end) => return Err(end),
+        }
+    }
+    Ok(())
+}
+
+/// The lists that may change, and whether there are none.
+fn lists(
+    mut wanted: SubscriptionBuilder,
+    offers: &ServerCapabilities,
+) -> (SubscriptionBuilder, bool) {
     let of_tools = offers.tools.as_ref().is_some_and(|of| of.list_changed);
     let of_prompts = offers.prompts.as_ref().is_some_and(|of| of.list_changed);
     let of_resources = offers.resources.as_ref().is_some_and(|of| of.list_changed);
-    if !(of_tools || of_prompts || of_resources) {
-        return Ok("the server declares no changes to listen to");
+    if of_tools {
+        wanted = wanted.tools();
     }
-    let wanted = json!({
-        "toolsListChanged": of_tools,
-        "promptsListChanged": of_prompts,
-        "resourcesListChanged": of_resources,
-    });
-    let listen = client.request("subscriptions/listen", json!({ "notifications": wanted }));
-    listen.timeout(Duration::MAX).max_total(Duration::MAX).call()?;
-    Ok("the server ended the subscription")
+    if of_prompts {
+        wanted = wanted.prompts();
+    }
+    if of_resources {
+        wanted = wanted.resources();
+    }
+    (wanted, !(of_tools || of_prompts || of_resources))
 }
 
 /// A log message as such, anything else as its name and params.
-fn line(notification: &Notification) -> String {
-    if let Some(message) = notification.log_message() {
+fn line(event: &Event) -> String {
+    if let Some(message) = event.log_message() {
         return log_line(&message);
     }
-    let method = notification.method();
-    match notification.params().get() {
+    let method = event.method();
+    match event.params().map_or("{}", RawJson::get) {
         "{}" => method.to_owned(),
         params => format!("{method} {params}"),
     }
 }
 
 /// The notification as it came.
-fn json_line(notification: &Notification) -> String {
+fn json_line(event: &Event) -> String {
     #[derive(serde::Serialize)]
     struct Whole<'a> {
         jsonrpc: &'static str,
         method: &'a str,
-        params: &'a RawJson,
+        params: Option<&'a RawJson>,
     }
-    let (method, params) = (notification.method(), notification.params());
+    let (method, params) = (event.method(), event.params());
     let line = serde_json::to_string(&Whole { jsonrpc: "2.0", method, params });
     // As it came it may have line breaks, though never inside a string.
     line.unwrap_or_default().replace(['\n', '\r'], " ")
