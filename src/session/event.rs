@@ -177,7 +177,11 @@ impl Event {
         let body = &*self.body;
         let texts = [&body.arguments, &body.result, &body.params];
         let texts: usize = texts.into_iter().flatten().map(|text| text.get().len()).sum();
-        ITSELF + body.method.len() + body.name.as_ref().map_or(0, String::len) + texts
+        let error = body.error.as_ref().map_or(0, |error| {
+            let rpc = error.rpc().map_or(0, |it| it.message.len() + it.data().map_or(0, str::len));
+            rpc + error.asked().map_or(0, |asked| asked.get().len())
+        });
+        ITSELF + body.method.len() + body.name.as_ref().map_or(0, String::len) + texts + error
     }
 
     /// Returns what it is about.
