@@ -274,6 +274,10 @@ impl Subscription {
                 Some(change) => return Ok(Some(change)),
                 None => log::warn!("{}: a malformed change", self.client.server_name()),
             }
+            // A flood of them is not to hold up whoever waits.
+            if until.has_passed() {
+                return Ok(None);
+            }
         }
     }
 
