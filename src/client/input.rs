@@ -90,7 +90,8 @@ impl Rounds {
     ) -> Option<Result<()>> {
         let Some((at, state)) = self.again.take() else { return Some(Ok(())) };
         if let Err(error) = call.pause(until.map_or(at, |until| until.min(at))) {
-            return Some(Err(error));
+            // Nothing is under way: the server has answered.
+            return Some(Err(error.ran(false)));
         }
         if at.has_passed() || call.check_wanted().is_err() {
             return Some(call.send_with(InputResponses::new(), state));
