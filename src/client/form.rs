@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
+use crate::error::said;
 use crate::protocol::{
     Choice, ElicitSchema, NumberSchema, PrimitiveSchema, StringFormat, StringSchema,
 };
@@ -24,16 +25,16 @@ pub(super) fn complete(
         }
     }
     if let Some(name) = schema.required.iter().find(|name| !content.contains_key(*name)) {
-        return Err(format!("{name:?} is missing"));
+        return Err(format!("{:?} is missing", said(name)));
     }
     // A server may ask for any number of fields.
     let fields: HashMap<&str, &PrimitiveSchema> =
         schema.properties.iter().map(|(name, field)| (name.as_str(), field)).collect();
     for (name, value) in &content {
         let Some(field) = fields.get(name.as_str()) else {
-            return Err(format!("there is no field {name:?}"));
+            return Err(format!("there is no field {:?}", said(name)));
         };
-        check(field, value).map_err(|why| format!("{name:?} {why}"))?;
+        check(field, value).map_err(|why| format!("{:?} {why}", said(name)))?;
     }
     Ok(content)
 }
