@@ -40,6 +40,16 @@ pub(crate) enum Clock {
     MaxTotal,
 }
 
+impl Clock {
+    /// What a caller sets it by.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::MaxTotal => "max_total",
+        }
+    }
+}
+
 /// The two clocks of one call.
 #[derive(Clone, Debug)]
 pub(crate) struct Clocks {

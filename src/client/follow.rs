@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
+use crate::client::handlers::INVALID_PARAMS;
 use crate::client::input::{self, Rounds};
 use crate::client::request::{Pending, Request};
 use crate::client::{Client, task};
-use crate::deadline::{Clock, Clocks, Deadline};
+use crate::deadline::{Clocks, Deadline};
 use crate::error::{Error, ErrorKind, Result, misfit, said};
 use crate::protocol::envelope::Message;
 use crate::protocol::{
@@ -23,8 +24,6 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// How many questions in a row may go without an answer.
 const MOST_FAILURES: u32 = 5;
-
-const INVALID_PARAMS: i64 = -32602;
 
 /// A task, and how far it has been followed.
 pub(super) struct Follow {
@@ -377,10 +376,7 @@ impl Follow {
 
     fn time_out(&self) -> Error {
         let (_, clock, set_to) = self.clocks.next();
-        let clock = match clock {
-            Clock::Timeout => "timeout",
-            Clock::MaxTotal => "max_total",
-        };
+        let clock = clock.name();
         let (text, hint) = match self.is_owned {
             true => (
                 format!("the task had not ended within {set_to:?} (`{clock}`), and was cancelled"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use crate::client::Client;
+use crate::client::handlers::INVALID_PARAMS;
 use crate::client::notification::Context;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result, misfit, said};
@@ -158,9 +159,11 @@ pub(super) fn answer(
 /// MRTR-19: there is no word for "no" that the server would understand.
 fn unanswered(question: &InputRequest, refusal: &Refusal) -> Error {
     let text = format!("no answer to {}: {}", question.method(), refusal.text);
-    let kind = match refusal.is_declined() {
-        true => ErrorKind::Declined,
-        false => ErrorKind::InvalidInput,
+    let kind = match refusal.code {
+        _ if refusal.is_declined() => ErrorKind::Declined,
+        // SAMP-8: what is wrong is the question.
+        INVALID_PARAMS => ErrorKind::Protocol,
+        _ => ErrorKind::InvalidInput,
     };
     Error::new(kind, text)
 }

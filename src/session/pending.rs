@@ -206,7 +206,7 @@ impl<'a> PendingRequest<'a> {
         if !end.has_passed() {
             return Ok(());
         }
-        let (clock, advice) = named(clock);
+        let (clock, advice) = (clock.name(), advice(clock));
         let text =
             format!("what the server asked for was not answered within {set_to:?} (`{clock}`)");
         Err(Error::new(ErrorKind::Timeout, text).hint(advice))
@@ -381,7 +381,7 @@ impl<'a> PendingRequest<'a> {
                 return None;
             }
         };
-        let (clock, advice) = named(clock);
+        let (clock, advice) = (clock.name(), advice(clock));
         let message = match ran {
             true => format!("no reply within {set_to:?} (`{clock}`); the server was told to stop"),
             false if self.session.answers_or_fails() => {
@@ -453,11 +453,11 @@ impl<'a> PendingRequest<'a> {
     }
 }
 
-/// What a clock is called, and what to do about it.
-fn named(clock: Clock) -> (&'static str, &'static str) {
+/// What to do about a clock that has run out.
+fn advice(clock: Clock) -> &'static str {
     match clock {
-        Clock::Timeout => ("timeout", "Raise `timeout`, or let progress restart it"),
-        Clock::MaxTotal => ("max_total", "Raise `max_total`"),
+        Clock::Timeout => "Raise `timeout`, or let progress restart it",
+        Clock::MaxTotal => "Raise `max_total`",
     }
 }
 

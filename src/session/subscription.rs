@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::deadline::{Clock, Clocks, Deadline};
+use crate::deadline::{Clocks, Deadline};
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::envelope::{Kind, Message, Outcome};
 use crate::protocol::meta::RequestMeta;
@@ -323,10 +323,7 @@ impl Subscription {
             return Ok(None);
         };
         let (_, clock, set_to) = clocks.next();
-        let clock = match clock {
-            Clock::Timeout => "timeout",
-            Clock::MaxTotal => "max_total",
-        };
+        let clock = clock.name();
         if self.session.router.withdraw(self.id(), "timed out").is_none() {
             // What ended it came just now, and is being put into the slot.
             if let Some(delivery) = self.slot.receive(Deadline::after(MOMENT)) {

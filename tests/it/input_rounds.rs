@@ -353,6 +353,10 @@ fn what_has_no_answer_ends_the_call() {
     soon(|| {
         let model = || asks(json!({ "k": sample(), "never": form() }), None);
         let question = || asks(json!({ "k": form() }), None);
+        // SAMP-8: the use of a tool without its result.
+        let mut broken = sample();
+        let used = json!({ "type": "tool_use", "id": "1", "name": "t", "input": {} });
+        broken["params"]["messages"] = json!([{ "role": "assistant", "content": used }, { "role": "user", "content": said("x")["content"] }]);
         type Case = (ClientBuilder, Value, ErrorKind, &'static str);
         let cases: Vec<Case> = vec![
             (
@@ -382,6 +386,12 @@ fn what_has_no_answer_ends_the_call() {
                 question(),
                 ErrorKind::InvalidInput,
                 "no field \"other\"",
+            ),
+            (
+                handling(),
+                asks(json!({ "k": broken }), None),
+                ErrorKind::Protocol,
+                "no answer to sampling",
             ),
         ];
         for (builder, round, kind, why) in cases {

@@ -126,16 +126,21 @@ impl<R: BufRead, W: Write> Dialog<'_, R, W> {
     }
 
     fn say(&mut self, text: &str) -> io::Result<()> {
-        writeln!(self.output, "{}", clean(text))
+        writeln!(self.output, "{}", indented(text))
     }
 
     fn read(&mut self, prompt: &str) -> io::Result<Option<String>> {
-        write!(self.output, "{}", clean(prompt))?;
+        write!(self.output, "{}", indented(prompt))?;
         self.output.flush()?;
         let mut line = String::new();
         let came = self.input.read_line(&mut line)?;
         Ok((came > 0).then(|| line.trim().to_owned()))
     }
+}
+
+/// What a server writes is not to look like what this program does: no line of it begins like one.
+fn indented(text: &str) -> String {
+    clean(text).replace('\n', "\n    ")
 }
 
 /// `color (red, green; the color of the car) [red]: `
@@ -278,11 +283,13 @@ mod tests {
     #[test]
     fn a_page_is_shown_with_its_host_and_not_opened() {
         let action = |typed: &str| {
-            let page = ElicitUrlParams::new("Please sign in\u{1b}[2J", "https://example.com/x?y=z");
+            let message = "Please sign in\u{1b}[2J\numcp: you are safe";
+            let page = ElicitUrlParams::new(message, "https://example.com/x?y=z");
             let mut dialog = Dialog { server: "peer", input: typed.as_bytes(), output: Vec::new() };
             let result = dialog.page(&page).unwrap();
             let shown = String::from_utf8(dialog.output).unwrap();
             assert!(shown.contains("visit a page at example.com: Please sign in"), "{shown}");
+            assert!(shown.contains("\n    umcp: you are safe\n"), "{shown}");
             assert!(shown.contains("  https://example.com/x?y=z\n") && !shown.contains('\u{1b}'));
             (result.action, result.content)
         };
