@@ -9,11 +9,12 @@ use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::limits::Limits;
-use crate::protocol::envelope::Message;
+use crate::protocol::envelope::{Kind, Message, Outcome};
 use crate::protocol::{ClientRequest, RawJson};
 use crate::session::dispatcher::{Dispatcher, Queue};
 use crate::session::event::{Body, Event, EventKind};
@@ -70,7 +71,14 @@ struct State {
     streams: Vec<Stream>,
     next_id: u64,
     /// Calls under way that somebody wants to hear the end of.
-    calls: BTreeMap<u64, (Body, Instant)>,
+    calls: BTreeMap<u64, Begun>,
+}
+
+struct Begun {
+    body: Body,
+    at: Instant,
+    /// The latest, which its caller may still have to fetch.
+    reply: Option<Message>,
 }
 
 enum Phase {
@@ -239,8 +247,10 @@ impl Listeners {
     }
 
     fn end_in(&self, state: &mut State, why: &Error) {
-        for (body, begun) in std::mem::take(&mut state.calls).into_values() {
-            self.push(state, ended(body, begun, Err(why)));
+        for call in std::mem::take(&mut state.calls).into_values() {
+            // What has come is not lost with the connection.
+            let reply = call.reply.filter(is_result_of_call);
+            self.push(state, ended(call.body, call.at, reply.as_ref().ok_or(why)));
         }
         let error = Some(why.clone());
         let last = Event::new(Body { error, ..self.body(EventKind::Disconnected, "") });
@@ -335,16 +345,38 @@ impl Listeners {
             return None;
         }
         let id = state.new_id();
-        state.calls.insert(id, (body, Instant::now()));
+        state.calls.insert(id, Begun { body, at: Instant::now(), reply: None });
         Some(Call { listeners: self.clone(), id })
+    }
+
+    /// A reply to a call has come. Whether it is the end of it, its caller decides.
+    pub(crate) fn replied(&self, id: u64, reply: &Message) {
+        if let Some(call) = self.lock().calls.get_mut(&id) {
+            call.reply = Some(reply.clone());
+        }
     }
 
     fn end_call(&self, id: u64, outcome: Result<&Message, &Error>) {
         let mut state = self.lock();
-        if let Some((body, begun)) = state.calls.remove(&id) {
-            self.push(&mut state, ended(body, begun, outcome));
+        if let Some(call) = state.calls.remove(&id) {
+            self.push(&mut state, ended(call.body, call.at, outcome));
         }
     }
+}
+
+/// Whether a reply is what the caller gets: no error, no question and no task.
+fn is_result_of_call(reply: &Message) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Result {
+        result_type: Option<String>,
+        task: Option<IgnoredAny>,
+    }
+    let is_result = matches!(reply.kind(), Kind::Response { outcome: Outcome::Result, .. });
+    let result = is_result.then(|| reply.parse().ok()).flatten();
+    result.is_some_and(|Result { result_type, task }| {
+        task.is_none() && result_type.is_none_or(|it| it == "complete")
+    })
 }
 
 fn ended(mut body: Body, begun: Instant, outcome: Result<&Message, &Error>) -> Event {
@@ -386,6 +418,10 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
     pub(crate) fn end(self, outcome: Result<&Message, &Error>) {
         self.listeners.end_call(self.id, outcome);
     }

@@ -143,7 +143,8 @@ impl<'a> PendingRequest<'a> {
         session.trace(&mut options.meta);
         let progress = options.meta.progress;
         let (log, silent) = (options.on_log.is_some(), options.silent);
-        let interest = Interest { progress, log, silent, ..Interest::default() };
+        let call = self.call.as_ref().map(Call::id);
+        let interest = Interest { progress, log, silent, call, ..Interest::default() };
         let speaking = session.speaking();
         self.sent_at = Instant::now();
         self.generation = session.generation();

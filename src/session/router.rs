@@ -113,6 +113,8 @@ pub(crate) struct Interest {
     pub(crate) silent: bool,
     /// The reply may say that the server is modern.
     pub(crate) asks_era: bool,
+    /// The call that listeners hear of when it ends.
+    pub(crate) call: Option<u64>,
 }
 
 /// Where a notification goes, besides those who listen.
@@ -657,6 +659,9 @@ impl Router {
                 let entry = pending.requests.remove(&id);
                 if let Some(entry) = &entry {
                     self.tell_end(id, entry, Ok(&message));
+                    if let Some(call) = entry.interest.call {
+                        self.listeners.replied(call, &message);
+                    }
                 }
                 let asks_era = entry.as_ref().is_some_and(|entry| entry.interest.asks_era);
                 if asks_era && *outcome == Outcome::Result {
