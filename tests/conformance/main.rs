@@ -79,6 +79,13 @@ fn least(scenario: &str) -> usize {
         "http-standard-headers" => 9,
         // Of every request also what the client handles: elicitation, sampling and roots.
         "request-metadata" => 8,
+        "http-custom-headers" => 18,
+        "http-invalid-tool-headers" => 12,
+        "json-schema-2020-12-preservation" => 9,
+        // A default of each kind, and what the client answers when it is asked again with a state.
+        "elicitation-sep1034-client-defaults" | "sep-2322-client-request-state" => 5,
+        "sse-retry" => 3,
+        "tools_call" => 2,
         _ => 1,
     }
 }
