@@ -178,6 +178,7 @@ impl Dispatcher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{Error, RpcError};
     use crate::protocol::RawJson;
     use crate::session::event::{Body, EventKind};
 
@@ -210,5 +211,17 @@ mod tests {
         assert_eq!([offer(500), offer(500), offer(500)], [true, true, false]);
         receiver.recv().unwrap();
         assert!(offer(500));
+    }
+
+    #[test]
+    fn what_an_error_holds_counts() {
+        let (mut queue, _receiver) = Queue::new(10, 2000);
+        let mut offer = || {
+            let mut body = Body::new(EventKind::Error, &"x".into(), "");
+            let data = serde_json::value::to_raw_value(&"x".repeat(1500)).ok();
+            body.error = Some(Error::from_rpc(RpcError::new(-1, String::new(), data)));
+            queue.offer(Event::new(body))
+        };
+        assert_eq!([offer(), offer()], [true, false]);
     }
 }
