@@ -89,34 +89,22 @@ impl SubscriptionBuilder {
         let problem =
             |kind, text: &str| Error::new(kind, text).server(client.inner.session.server());
         let asked = wanted.filter;
-        if is_empty(&asked) {
+        if asked.is_empty() {
             let error = problem(ErrorKind::InvalidInput, "there is nothing to subscribe to");
             return Err(error.hint("Name it: `tools`, `prompts`, `resources` or `resource`"));
         }
         wanted.filter = offered(asked.clone(), client.capabilities());
-        if is_empty(&wanted.filter) {
+        if wanted.filter.is_empty() {
             let text = format!("the server does not offer this: it declared no {}", needed(&asked));
             return Err(problem(ErrorKind::Unsupported, &text));
         }
         let inner = session::Subscription::open(&client.inner.session, wanted)?;
-        let granted = inner.granted();
-        if is_empty(granted) {
-            let text = "the server acknowledged the subscription, and delivers nothing of it";
-            return Err(problem(ErrorKind::Unsupported, text));
-        }
-        if lacks(granted, &asked) {
+        if lacks(inner.granted(), &asked) {
             // SUB-6
             log::warn!("{}: does not deliver all that was subscribed to", client.server_name());
         }
         Ok(Subscription { inner, end: None, client })
     }
-}
-
-fn is_empty(filter: &SubscriptionFilter) -> bool {
-    let lists = [filter.tools_list_changed, filter.prompts_list_changed];
-    !lists.contains(&true)
-        && !filter.resources_list_changed
-        && filter.resource_subscriptions.is_empty()
 }
 
 /// SUB-5: whether something is not delivered that was wanted.

@@ -56,6 +56,15 @@ redacted_debug!(
     hidden { extra }
 );
 
+impl SubscriptionFilter {
+    /// Returns whether nothing is delivered that is named here.
+    pub fn is_empty(&self) -> bool {
+        let lists = self.tools_list_changed || self.prompts_list_changed;
+        let lists = lists || self.resources_list_changed;
+        !lists && self.resource_subscriptions.is_empty() && self.task_ids.is_empty()
+    }
+}
+
 /// The params of `subscriptions/listen` (`SubscriptionsListenRequestParams`; 2026-07-28).
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]

@@ -91,6 +91,11 @@ impl Feed {
         }
     }
 
+    /// Whether this resource was asked for by this very name.
+    pub(super) fn is_of(&self, uri: &str) -> bool {
+        self.wanted.resource_subscriptions.iter().any(|wanted| wanted == uri)
+    }
+
     /// Takes a notification, or what is left of one that there was no memory for. Never blocks.
     pub(super) fn take(&self, method: &str, notice: Option<Notice>) {
         if method == ACKNOWLEDGED {

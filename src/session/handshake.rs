@@ -571,7 +571,9 @@ impl<'o> Attempt<'o> {
         let id = self.send(request, None)?;
         loop {
             match self.next(id, self.clocks.next().0)? {
-                Some(Delivery::Reply(of, _)) if of == id => return Ok(()),
+                Some(Delivery::Reply(of, reply)) if of == id => {
+                    return if is_result(&reply) { Ok(()) } else { Err(refused(&reply)) };
+                }
                 Some(Delivery::Failed(of, error)) if of == id => return Err(error),
                 Some(_) => {}
                 None => return Err(self.timed_out(request.method())),

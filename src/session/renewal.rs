@@ -117,9 +117,13 @@ impl Session {
             }
         }
         for uri in self.watched.resources() {
-            if let Err(error) = attempt.ask(&ClientRequest::Subscribe(SubscribeParams::new(uri))) {
-                log::warn!("{}: subscriptions were lost: {error}", self.server());
-                break;
+            let request = ClientRequest::Subscribe(SubscribeParams::new(uri.as_str()));
+            if let Err(error) = attempt.ask(&request) {
+                // SUB-21: nothing would be heard of it any more.
+                self.watched.forget(&uri);
+                let error = error.about(request.method(), &uri).server(self.server());
+                let error = error.hint("The server has begun another session: subscribe again");
+                self.router.stop_subscriptions(&uri, &error);
             }
         }
     }

@@ -484,6 +484,16 @@ impl Router {
         feeds.iter().for_each(|feed| feed.interrupt());
     }
 
+    /// Ends every subscription to this resource.
+    pub(crate) fn stop_subscriptions(&self, uri: &str, why: &Error) {
+        let pending = self.lock();
+        let is_lost = |feed: &Arc<Feed>| feed.is_of(uri);
+        let lost = pending.requests.iter().filter(|(_, it)| it.feed.as_ref().is_some_and(is_lost));
+        let lost: Vec<u64> = lost.map(|(id, _)| *id).collect();
+        drop(pending);
+        lost.into_iter().for_each(|id| self.stop(id, why.clone()));
+    }
+
     fn wake(&self) {
         if let Some(transport) = self.transport.get() {
             transport.wake();

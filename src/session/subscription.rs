@@ -69,6 +69,7 @@ pub(crate) struct Subscription {
     early: VecDeque<Heard>,
     /// How often in a row it was lost.
     failures: u32,
+    overtime: Overtime,
     /// Versions it was asked for again in, after the server refused another.
     retried: Vec<ProtocolVersion>,
 }
@@ -80,6 +81,24 @@ enum Stage {
     /// It was lost, and is asked for again then.
     Pausing(Deadline),
     Over,
+}
+
+/// What had come when a clock ran out still counts; what goes on coming is not to hold the clock up.
+#[derive(Default)]
+struct Overtime(Option<usize>);
+
+impl Overtime {
+    /// Whether enough was looked at of what is waiting. Asked before each look.
+    fn is_over(&mut self, due: Deadline, waiting: usize) -> bool {
+        if !due.has_passed() {
+            self.0 = None;
+            return false;
+        }
+        let left = self.0.get_or_insert(waiting);
+        let is_over = *left == 0;
+        *left = left.saturating_sub(1);
+        is_over
+    }
 }
 
 /// What happened.
@@ -106,6 +125,7 @@ impl Subscription {
             stage: Stage::Over,
             early: VecDeque::new(),
             failures: 0,
+            overtime: Overtime::default(),
             retried: Vec::new(),
         };
         let opened = match is_legacy {
@@ -168,7 +188,7 @@ impl Subscription {
         }
         self.granted = granted;
         self.stage = Stage::Open;
-        refusal.filter(|_| self.granted == SubscriptionFilter::default()).map_or(Ok(()), Err)
+        refusal.filter(|_| self.granted.is_empty()).map_or(Ok(()), Err)
     }
 
     /// Asks for it, under a new id.
@@ -246,7 +266,8 @@ impl Subscription {
                 Stage::Open | Stage::Over => None,
             };
             let limit = due.map_or(until, |due| due.min(until));
-            let step = match self.slot.receive(limit) {
+            let is_late = due.is_some_and(|due| self.overtime.is_over(due, self.slot.len()));
+            let step = match (!is_late).then(|| self.slot.receive(limit)).flatten() {
                 Some(delivery) => self.receive(delivery)?,
                 None if due.is_some_and(Deadline::has_passed) => self.be_late()?,
                 None => return Ok(None),
@@ -264,8 +285,7 @@ impl Subscription {
     fn receive(&mut self, delivery: Delivery) -> Result<Option<Step>> {
         match delivery {
             Delivery::Notice(notice) if is_acknowledgement(&notice) => {
-                self.acknowledge(&notice);
-                Ok(Some(Step::Acknowledged))
+                self.acknowledge(&notice).map(|()| Some(Step::Acknowledged))
             }
             Delivery::Notice(notice) => Ok(Some(Step::Heard(Heard::Notice(notice)))),
             Delivery::Missed(dropped) => Ok(Some(Step::Heard(Heard::Missed(dropped)))),
@@ -276,18 +296,24 @@ impl Subscription {
         }
     }
 
-    fn acknowledge(&mut self, notice: &Notice) {
+    fn acknowledge(&mut self, notice: &Notice) -> Result<()> {
         let server = self.session.server();
-        self.granted = match notice.message().parse::<SubscriptionsAcknowledgedParams>() {
+        let granted = match notice.message().parse::<SubscriptionsAcknowledgedParams>() {
             Ok(acknowledged) => acknowledged.notifications,
             Err(_) => {
                 log::warn!("{server}: the acknowledgement does not say of what");
                 self.wanted.filter.clone()
             }
         };
+        if granted.is_empty() {
+            let text = "the server acknowledged the subscription, and delivers nothing of it";
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
         log::debug!("{server}: subscription {} is open", self.id());
+        self.granted = granted;
         self.stage = Stage::Open;
         self.failures = 0;
+        Ok(())
     }
 
     /// SUB-13: the reply is the end, and an error is one too.
@@ -341,7 +367,7 @@ impl Subscription {
     fn lose(&mut self, error: Error) -> Result<()> {
         use ErrorKind::{Disconnected, Timeout, Unreachable};
         let is_lost = matches!(error.kind(), Disconnected | Timeout | Unreachable);
-        let is_first = self.granted == SubscriptionFilter::default();
+        let is_first = self.granted.is_empty();
         // HTTP-12: a connection that was open for long is often closed by now.
         let is_worth_it = match is_first {
             true => error.kind() == Disconnected && self.failures == 0,
@@ -421,6 +447,21 @@ fn backoff(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // SUB-19
+    #[test]
+    fn a_flood_does_not_hold_up_a_clock() {
+        let mut overtime = Overtime::default();
+        let looks = |overtime: &mut Overtime, due| [5, 9, 9].map(|it| overtime.is_over(due, it));
+        assert_eq!(looks(&mut overtime, Deadline::after(Duration::MAX)), [false; 3]);
+        let due = Deadline::after(Duration::ZERO);
+        assert_eq!(looks(&mut overtime, due), [false; 3]);
+        assert_eq!(looks(&mut overtime, due), [false, false, true]);
+        assert_eq!(looks(&mut overtime, due), [true; 3]);
+        // The next clock has one of its own.
+        assert_eq!(looks(&mut overtime, Deadline::after(Duration::MAX)), [false; 3]);
+        assert_eq!(looks(&mut overtime, due), [false; 3]);
+    }
 
     // SUB-17
     #[test]

@@ -43,6 +43,14 @@ impl Watched {
         let wanted = state.resources.iter().filter(|(_, resource)| resource.subscriptions > 0);
         wanted.map(|(uri, _)| uri.clone()).collect()
     }
+
+    /// The server does not watch it any more: whoever subscribes to it next asks for it again.
+    pub(super) fn forget(&self, uri: &str) {
+        let mut state = self.lock();
+        if state.resources.get(uri).is_some_and(|resource| !resource.is_changing) {
+            state.resources.remove(uri);
+        }
+    }
 }
 
 /// The server is being asked about a resource. Also if that fails or panics, nobody waits for it any

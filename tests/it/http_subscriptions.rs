@@ -250,29 +250,63 @@ fn a_server_that_does_not_want_it_any_more_is_left_alone() {
     });
 }
 
+// SUB-5, SUB-17
+#[test]
+fn a_stream_that_is_opened_again_for_nothing_has_ended() {
+    soon(|| {
+        let asked = AtomicUsize::new(0);
+        let endpoint = modern(move |post| {
+            let mut acknowledged = acknowledged(post);
+            let is_first = asked.fetch_add(1, Ordering::SeqCst) == 0;
+            if !is_first {
+                acknowledged["params"]["notifications"] = json!({});
+            }
+            stream(move |chunks| {
+                chunks.event(&acknowledged);
+                if !is_first {
+                    chunks.wait_for_client();
+                }
+            })
+        });
+        let client = endpoint.open();
+        let mut subscription = client.subscribe().tools().open().unwrap();
+        let end = subscription.next().unwrap().unwrap_err();
+        assert_eq!(end.kind(), ErrorKind::Unsupported, "{end}");
+        assert!(!client.close().left_behind);
+    });
+}
+
+/// A legacy server whose session ends when the number of the current one is changed.
+fn forgetful(
+    respond: impl Fn(&Post, usize) -> Answer + Send + Sync + 'static,
+) -> (Endpoint, Arc<AtomicUsize>) {
+    let current = Arc::new(AtomicUsize::new(0));
+    let number = current.clone();
+    let endpoint = Endpoint::bare(move |post| {
+        if post.is("initialize") {
+            let next = number.fetch_add(1, Ordering::SeqCst) + 1;
+            return initialized(post, &format!("Mcp-Session-Id: {next}\r\n"));
+        }
+        let session: usize = post.header("mcp-session-id").unwrap().parse().unwrap();
+        match session == number.load(Ordering::SeqCst) {
+            true => respond(post, session),
+            false => http(404, "", ""),
+        }
+    });
+    (endpoint, current)
+}
+
 // SUB-21, LHTTP-9
 #[test]
 fn a_session_that_begins_anew_is_told_of_what_is_subscribed() {
     soon(|| {
-        let current = Arc::new(AtomicUsize::new(0));
-        let number = current.clone();
         let (opened, streams) = mpsc::channel();
         let opened = Mutex::new(opened);
-        let endpoint = Endpoint::bare(move |post| {
-            if post.is("initialize") {
-                let next = number.fetch_add(1, Ordering::SeqCst) + 1;
-                return initialized(post, &format!("Mcp-Session-Id: {next}\r\n"));
-            }
-            let of = post.header("mcp-session-id").unwrap();
-            if of != number.load(Ordering::SeqCst).to_string() {
-                return http(404, "", "");
-            }
-            match post.what() {
-                "GET" => held(&opened.lock().unwrap()),
-                "tools/call" => answer(post, &said("done")),
-                what if what.starts_with("resources/") => answer(post, &json!({})),
-                _ => session(post).unwrap(),
-            }
+        let (endpoint, current) = forgetful(move |post, _| match post.what() {
+            "GET" => held(&opened.lock().unwrap()),
+            "tools/call" => answer(post, &said("done")),
+            what if what.starts_with("resources/") => answer(post, &json!({})),
+            _ => session(post).unwrap(),
         });
         let client = Client::open(endpoint.server().era(Era::Legacy)).unwrap();
         let mut first = streams.recv().unwrap();
@@ -298,6 +332,45 @@ fn a_session_that_begins_anew_is_told_of_what_is_subscribed() {
         drop(subscription);
         assert_eq!(endpoint.next("resources/unsubscribe").body["params"]["uri"], "x:a");
         assert!(!client.close().left_behind);
+    });
+}
+
+// SUB-21, LHTTP-9
+#[test]
+fn a_subscription_that_the_next_session_refuses_ends() {
+    soon(|| {
+        let (endpoint, current) = forgetful(|post, session_number| match post.what() {
+            "GET" => http(405, "", ""),
+            "tools/call" => answer(post, &said("done")),
+            "resources/subscribe" if session_number > 10 && post.body["params"]["uri"] == "x:a" => {
+                let error = json!({ "code": -32002, "message": "no such resource" });
+                let id = &post.body["id"];
+                http(
+                    200,
+                    "Content-Type: application/json\r\n",
+                    json!({ "jsonrpc": "2.0", "id": id, "error": error }).to_string(),
+                )
+            }
+            what if what.starts_with("resources/") => answer(post, &json!({})),
+            _ => session(post).unwrap(),
+        });
+        let client = Client::open(endpoint.server().era(Era::Legacy)).unwrap();
+        let mut lost = client.subscribe().resource("x:a").open().unwrap();
+        let mut kept = client.subscribe().resource("x:b").open().unwrap();
+        current.store(10, Ordering::SeqCst);
+        assert_eq!(call(&client).unwrap(), "done");
+        let end = lost.next().unwrap().unwrap_err();
+        assert_eq!(
+            (end.kind(), end.method()),
+            (ErrorKind::Rpc, Some("resources/subscribe")),
+            "{end}"
+        );
+        assert!(end.to_string().contains("no such resource"), "{end}");
+        assert_eq!(kept.next().unwrap().unwrap(), Change::Missed { dropped: 0 });
+        assert_eq!(kept.try_next().unwrap(), None);
+        // Nor is it taken for subscribed: the server is asked anew, and refuses again.
+        let again = client.subscribe().resource("x:a").open().unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::Rpc);
     });
 }
 
