@@ -339,7 +339,7 @@ impl Follow {
         })?;
         self.rounds.count(&client, open)?;
         let mut answers = InputResponses::new();
-        for (key, question) in open {
+        let all_answered = open.iter().try_for_each(|(key, question)| {
             client.inner.session.pause(Deadline::after(Duration::ZERO), self.cancel.as_ref())?;
             if self.clocks.next().0.has_passed() {
                 return Err(self.time_out());
@@ -347,10 +347,14 @@ impl Follow {
             let token = self.cancel.as_ref();
             let answer = self.clocks.stand_still(|| input::answer(&client, token, question))?;
             answers.insert(key.clone(), answer);
+            Ok(())
+        });
+        // TASK-18: what was answered is not asked again, also if the rest was not.
+        if !answers.is_empty() {
+            self.has_answered(&answers);
+            self.unsent = Some(answers);
         }
-        self.has_answered(&answers);
-        self.unsent = Some(answers);
-        Ok(())
+        all_answered
     }
 
     /// The first of these keys that has been answered before.

@@ -68,6 +68,7 @@ impl<'a, T: Reply> Request<'a, T> {
             options: Options {
                 timeout: timeouts.request,
                 max_total: timeouts.max_total,
+                clocks: None,
                 restart_on_progress: false,
                 on_progress: None,
                 on_log: None,
@@ -358,7 +359,7 @@ impl<'a> Request<'a, CallToolResult> {
         let explain = |error: Error| error.server(session.server()).about("tools/call", &name);
         task::check_declared(&self.client).map_err(explain)?;
         if let Some(tasks) = &self.client.inner.tasks
-            && tasks.allows(&self.client, &name, &self.options).map_err(explain)?
+            && tasks.allows(&self.client, &name, &mut self.options).map_err(explain)?
             && let ClientRequest::CallTool(params) = &mut self.request
         {
             params.task.get_or_insert_default();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::client::{Client, List};
+use crate::deadline::Clocks;
 use crate::error::Result;
 use crate::protocol::{ProtocolVersion, TASKS, TaskSupport, Tool};
 use crate::session::{Options, Session};
@@ -51,24 +52,28 @@ impl TaskTable {
     }
 
     /// Whether a tool can be a task. Asks for the list of tools if it is not known, within the clocks
-    /// of its call.
+    /// of its call, which run from then on.
     pub(super) fn allows(
         &self,
         client: &Client,
         tool: &str,
-        options: &Options<'_>,
+        options: &mut Options<'_>,
     ) -> Result<bool> {
         if !self.lock().tools.contains_key(tool) {
-            let mut tools =
-                List::<Tool>::new(client).timeout(options.timeout).max_total(options.max_total);
+            let clocks = Clocks::start(options.timeout, options.max_total);
+            let mut tools = List::<Tool>::new(client);
             if let Some(token) = &options.cancel {
                 tools = tools.cancel_token(token);
             }
-            for other in tools {
-                if other?.name == tool {
+            let mut pages = tools.pages();
+            loop {
+                pages.allow(clocks.next().0.remaining());
+                let Some(page) = pages.next() else { break };
+                if page?.items.iter().any(|other| other.name == tool) {
                     break;
                 }
             }
+            options.clocks = Some(clocks);
         }
         let support = self.lock().tools.get(tool).cloned().flatten();
         Ok(matches!(support, Some(TaskSupport::Optional | TaskSupport::Required)))

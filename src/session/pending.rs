@@ -25,6 +25,8 @@ pub(crate) type Callback<'a, T> = Box<dyn FnMut(&T) + Send + 'a>;
 pub(crate) struct Options<'a> {
     pub(crate) timeout: Duration,
     pub(crate) max_total: Duration,
+    /// The two, if they have begun to run before the request is sent.
+    pub(crate) clocks: Option<Clocks>,
     pub(crate) restart_on_progress: bool,
     pub(crate) on_progress: Option<Callback<'a, ProgressParams>>,
     pub(crate) on_log: Option<Callback<'a, LogMessageParams>>,
@@ -97,7 +99,10 @@ impl<'a> PendingRequest<'a> {
         let may_be_asked = session.may_be_asked();
         let mut pending = Self {
             session: session.clone(),
-            clocks: Clocks::start(options.timeout, options.max_total),
+            clocks: {
+                let start = || Clocks::start(options.timeout, options.max_total);
+                options.clocks.clone().unwrap_or_else(start)
+            },
             call: session.listeners().begin(&request),
             request,
             // Its clock moves: nothing else may watch that.

@@ -173,6 +173,7 @@ impl Session {
         let options = Options {
             timeout,
             max_total,
+            clocks: None,
             restart_on_progress: false,
             on_progress: None,
             on_log: None,

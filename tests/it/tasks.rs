@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -406,6 +407,34 @@ fn what_no_handler_answers_can_be_answered_by_hand() {
         let all = all_received(&client, &received);
         let updates = all.iter().filter(|it| it.method() == "tasks/update").count();
         assert_eq!(updates, 1, "{all:?}");
+    });
+}
+
+// TASK-18, MRTR-21
+#[test]
+fn what_was_answered_is_not_asked_again_though_the_rest_was_refused() {
+    soon(|| {
+        let states = [asking(&["a", "b"]), asking(&["a", "b"]), completed(said("done"))];
+        let (server, received) = following(states);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let client = builder()
+            .on_elicitation(move |_, _| match count.fetch_add(1, Ordering::SeqCst) {
+                // It does not fit the form.
+                1 => ElicitResult::accept([("name".to_owned(), json!(1))].into_iter().collect()),
+                before => accept(["Ada", "", "Bob"][before]),
+            })
+            .open(server)
+            .unwrap();
+        let mut task = started(&client);
+        assert_eq!(task.wait().unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(task.wait().unwrap().text(), "done");
+        assert_eq!(asked.load(Ordering::SeqCst), 3);
+        let all = all_received(&client, &received);
+        let updates = all.iter().filter(|it| it.method() == "tasks/update");
+        let updates: Vec<_> = updates.map(|it| it.param("/inputResponses").clone()).collect();
+        let answer = |name| json!({ "action": "accept", "content": { "name": name } });
+        assert_eq!(updates, [json!({ "a": answer("Ada") }), json!({ "b": answer("Bob") })]);
     });
 }
 
@@ -894,6 +923,33 @@ fn a_legacy_tool_that_cannot_be_a_task_is_not_asked_to() {
             assert_eq!(methods(&all), ["tools/call"]);
             assert_eq!(all[0].param("/task"), &Value::Null);
         }
+    });
+}
+
+// LTASK-1
+#[test]
+fn looking_for_what_a_legacy_tool_can_is_within_the_clocks_of_its_call() {
+    soon(|| {
+        // A list without an end, each of whose pages comes at once.
+        let pages = AtomicUsize::new(0);
+        let (server, _) = answering(Era::Legacy, with_legacy_tasks(), move |wire, message| {
+            let cursor = pages.fetch_add(1, Ordering::Relaxed).to_string();
+            wire.reply(message, with(legacy_tools(), json!({ "nextCursor": cursor })));
+        });
+        let client = open(server.limits(Limits::default().pages(usize::MAX)));
+        let late = client.tool("unknown").max_total(SHORT).start_task().unwrap_err();
+        assert!(late.is_timeout(), "{late}");
+
+        // A server that takes more than half of the time for the list, and again for the call.
+        let slow = 3 * SHORT;
+        let (server, _) = answering(Era::Legacy, with_legacy_tasks(), move |wire, message| {
+            thread::sleep(slow);
+            wire.reply(message, legacy_tools());
+        });
+        let client = open(server);
+        let late = client.tool("optional").max_total(4 * SHORT).start_task().unwrap_err();
+        assert!(late.is_timeout(), "{late}");
+        assert_eq!(late.method(), Some("tools/call"));
     });
 }
 
