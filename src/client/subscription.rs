@@ -5,11 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::client::Client;
+use crate::client::{Client, task};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::envelope::{Kind, Message};
-use crate::protocol::{ResourceUpdatedParams, ServerCapabilities, SubscriptionFilter};
+use crate::protocol::{DetailedTask, ResourceUpdatedParams, SubscriptionFilter};
 use crate::session::{self, CancelToken, Ending, Heard, Wanted};
 
 /// What to subscribe to, made by [`Client::subscribe`].
@@ -57,6 +57,52 @@ impl SubscriptionBuilder {
         self
     }
 
+    /// Wants to know when any list has changed, of those that the server says it reports.
+    pub fn lists(mut self) -> Self {
+        let all = SubscriptionFilter {
+            tools_list_changed: true,
+            prompts_list_changed: true,
+            resources_list_changed: true,
+            ..SubscriptionFilter::default()
+        };
+        let offered = offered(all, &self.client);
+        let filter = &mut self.wanted.filter;
+        filter.tools_list_changed |= offered.tools_list_changed;
+        filter.prompts_list_changed |= offered.prompts_list_changed;
+        filter.resources_list_changed |= offered.resources_list_changed;
+        self
+    }
+
+    /// Wants to know how this [task](crate::Task) goes on, by its id, instead of asking for its state
+    /// again and again. Can be said of many. Only for the tasks of 2026-07-28, and servers may leave it
+    /// out.
+    ///
+    /// ```no_run
+    /// # fn wait(client: umcp::Client, mut task: umcp::Task) -> umcp::Result<()> {
+    /// use umcp::Change;
+    ///
+    /// for change in client.subscribe().task(task.id()).open()? {
+    ///     if let Change::TaskUpdated { task } = change? {
+    ///         println!("{:?}", task.task.status);
+    ///         if task.task.status.is_terminal() {
+    ///             break;
+    ///         }
+    ///     }
+    /// }
+    /// println!("{}", task.wait()?.text());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn task(mut self, id: impl Into<String>) -> Self {
+        self.wanted.filter.task_ids.push(id.into());
+        self
+    }
+
+    /// Returns what is to be subscribed to.
+    pub fn filter(&self) -> &SubscriptionFilter {
+        &self.wanted.filter
+    }
+
     /// Sets how long to wait for the server's acknowledgement, instead of
     /// [`Timeouts::request`](crate::Timeouts). There is no clock after that.
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -81,7 +127,8 @@ impl SubscriptionBuilder {
     /// # Errors
     ///
     /// [`Unsupported`](ErrorKind::Unsupported) if the server delivers nothing of it,
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if nothing was named,
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if nothing was named, or a task by a client that was
+    /// opened without [tasks](crate::ClientBuilder::tasks),
     /// [`Ended`](ErrorKind::Ended) if the server ended it at once, and as
     /// [`Request::call`](crate::Request::call).
     pub fn open(self) -> Result<Subscription> {
@@ -91,9 +138,14 @@ impl SubscriptionBuilder {
         let asked = wanted.filter;
         if asked.is_empty() {
             let error = problem(ErrorKind::InvalidInput, "there is nothing to subscribe to");
-            return Err(error.hint("Name it: `tools`, `prompts`, `resources` or `resource`"));
+            return Err(error.hint("Name it: `lists`, `resource` or `task`"));
         }
-        wanted.filter = offered(asked.clone(), client.capabilities());
+        if !asked.task_ids.is_empty() {
+            // TASK-1
+            task::check_declared(&client)
+                .map_err(|error| error.server(client.inner.session.server()))?;
+        }
+        wanted.filter = offered(asked.clone(), &client);
         if wanted.filter.is_empty() {
             let text = format!("the server does not offer this: it declared no {}", needed(&asked));
             return Err(problem(ErrorKind::Unsupported, &text));
@@ -109,11 +161,16 @@ impl SubscriptionBuilder {
 
 /// SUB-5: whether something is not delivered that was wanted.
 fn lacks(granted: &SubscriptionFilter, asked: &SubscriptionFilter) -> bool {
-    let resources: HashSet<_> = granted.resource_subscriptions.iter().collect();
+    let lacks = |granted: &[String], asked: &[String]| {
+        let granted: HashSet<_> = granted.iter().collect();
+        asked.iter().any(|it| !granted.contains(it))
+    };
     asked.tools_list_changed && !granted.tools_list_changed
         || asked.prompts_list_changed && !granted.prompts_list_changed
         || asked.resources_list_changed && !granted.resources_list_changed
-        || asked.resource_subscriptions.iter().any(|uri| !resources.contains(uri))
+        || lacks(&granted.resource_subscriptions, &asked.resource_subscriptions)
+        // TASK-29
+        || lacks(&granted.task_ids, &asked.task_ids)
 }
 
 /// The capabilities that a server must have for all of it.
@@ -123,20 +180,27 @@ fn needed(asked: &SubscriptionFilter) -> String {
         (asked.prompts_list_changed, "`prompts.listChanged`"),
         (asked.resources_list_changed, "`resources.listChanged`"),
         (!asked.resource_subscriptions.is_empty(), "`resources.subscribe`"),
+        (!asked.task_ids.is_empty(), "tasks of 2026-07-28"),
     ];
     let needed: Vec<_> = capabilities.into_iter().filter(|it| it.0).map(|it| it.1).collect();
     needed.join(", no ")
 }
 
 /// METH-1, METH-2: what the server declared, each once.
-fn offered(mut asked: SubscriptionFilter, by: &ServerCapabilities) -> SubscriptionFilter {
-    let mut seen = HashSet::new();
+fn offered(mut asked: SubscriptionFilter, client: &Client) -> SubscriptionFilter {
+    let by = client.capabilities();
     let resources = by.resources.as_ref();
     asked.tools_list_changed &= by.tools.as_ref().is_some_and(|of| of.list_changed);
     asked.prompts_list_changed &= by.prompts.as_ref().is_some_and(|of| of.list_changed);
     asked.resources_list_changed &= resources.is_some_and(|of| of.list_changed);
-    let subscribes = resources.is_some_and(|of| of.subscribe);
-    asked.resource_subscriptions.retain(|uri| subscribes && seen.insert(uri.clone()));
+    let keep = |names: &mut Vec<String>, is_offered: bool| {
+        let mut seen = HashSet::new();
+        names.retain(|name| is_offered && seen.insert(name.clone()));
+    };
+    keep(&mut asked.resource_subscriptions, resources.is_some_and(|of| of.subscribe));
+    // TASK-28
+    let has_tasks = client.is_modern() && task::check_offered(client).is_ok();
+    keep(&mut asked.task_ids, has_tasks);
     asked
 }
 
@@ -149,7 +213,7 @@ impl fmt::Debug for SubscriptionBuilder {
 }
 
 /// What has changed at a server. Only that it has: ask for the list or read the resource again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Change {
     /// The list of tools.
@@ -162,6 +226,12 @@ pub enum Change {
     ResourceUpdated {
         /// Which. It may lie below the one that was subscribed to.
         uri: String,
+    },
+    /// A task has moved on. This is all there is to know of it, with its result if it has ended and with
+    /// what it asks for.
+    TaskUpdated {
+        /// Its state.
+        task: Box<DetailedTask>,
     },
     /// There is a gap: anything that was subscribed to may have changed.
     Missed {
@@ -183,6 +253,7 @@ impl Change {
                 let uri = message.parse::<ResourceUpdatedParams>().ok()?.uri;
                 Some(Self::ResourceUpdated { uri })
             }
+            "notifications/tasks" => Some(Self::TaskUpdated { task: message.parse().ok()? }),
             _ => None,
         }
     }
@@ -256,16 +327,32 @@ impl Subscription {
             let change = match heard {
                 None => return Ok(None),
                 Some(Heard::Missed(dropped)) => Some(Change::Missed { dropped }),
-                Some(Heard::Notice(notice)) => Change::of(notice.message()),
+                Some(Heard::Notice(notice)) => self.change(notice.message()),
             };
             match change {
                 Some(change) => return Ok(Some(change)),
-                None => log::warn!("{}: a malformed change", self.client.server_name()),
+                None => log::warn!(
+                    "{}: dropped a change that is malformed, or was not asked for",
+                    self.client.server_name()
+                ),
             }
             // A flood of them is not to hold up whoever waits.
             if until.has_passed() {
                 return Ok(None);
             }
+        }
+    }
+
+    fn change(&self, message: &Message) -> Option<Change> {
+        let change = Change::of(message)?;
+        match &change {
+            // SUB-6
+            Change::TaskUpdated { task }
+                if !self.acknowledged().task_ids.contains(&task.task.task_id) =>
+            {
+                None
+            }
+            _ => Some(change),
         }
     }
 

@@ -271,7 +271,7 @@ pub(super) fn check_declared(client: &Client) -> Result<()> {
 }
 
 /// EXT-4, TASK-36
-fn check_offered(client: &Client) -> Result<()> {
+pub(super) fn check_offered(client: &Client) -> Result<()> {
     let unsupported = |text: String| Err(Error::new(ErrorKind::Unsupported, text));
     let is_declared = match client.protocol_version() {
         version if client.is_modern() || version == ProtocolVersion::V2025_11_25 => {

@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 use umcp::memory::{Received, Script};
 use umcp::protocol::{ElicitResult, InputResponses, TaskStatus};
 use umcp::{
-    CancelToken, Client, ClientBuilder, Era, ErrorKind, Limits, ProtocolVersion, Server, Task,
-    TaskOrResult, Timeouts,
+    CancelToken, Change, Client, ClientBuilder, Era, ErrorKind, Limits, ProtocolVersion, Server,
+    Task, TaskOrResult, Timeouts,
 };
 
 use crate::calls::{Wire, all_received, answering, played, said, tools};
@@ -435,6 +435,60 @@ fn what_was_answered_is_not_asked_again_though_the_rest_was_refused() {
         let updates: Vec<_> = updates.map(|it| it.param("/inputResponses").clone()).collect();
         let answer = |name| json!({ "action": "accept", "content": { "name": name } });
         assert_eq!(updates, [json!({ "a": answer("Ada") }), json!({ "b": answer("Bob") })]);
+    });
+}
+
+// TASK-1, TASK-28, TASK-29, SUB-20
+#[test]
+fn a_task_can_be_subscribed_to() {
+    soon(|| {
+        let (server, received) = answering(Era::Modern, with_tasks(), |wire, message| {
+            let label = json!({ "io.modelcontextprotocol/subscriptionId": message.id() });
+            let notify = |method: &str, params: Value| {
+                wire.notify(method, with(params, json!({ "_meta": label })));
+            };
+            // The second of them is not granted, nor is the third, which nobody has asked for.
+            let granted = json!({ "notifications": { "taskIds": ["t1"] } });
+            notify("notifications/subscriptions/acknowledged", granted);
+            for id in ["t2", "t3", "t1"] {
+                let state = with(completed(said("done")), json!({ "taskId": id }));
+                notify("notifications/tasks", state);
+            }
+        });
+        let client = open(server);
+        let wanted = client.subscribe().task("t1").task("t2").task("t1");
+        let mut subscription = wanted.open().unwrap();
+        assert_eq!(subscription.acknowledged().task_ids, ["t1"]);
+        let Change::TaskUpdated { task } = subscription.next().unwrap().unwrap() else {
+            panic!("not a task")
+        };
+        assert_eq!((&*task.task.task_id, &task.task.status), ("t1", &TaskStatus::Completed));
+        assert!(task.result.unwrap().get().contains("done"));
+        assert_eq!(subscription.try_next().unwrap(), None);
+        let listen = next(&received, "subscriptions/listen");
+        assert_eq!(listen.param("/notifications"), &json!({ "taskIds": ["t1", "t2"] }));
+        assert_eq!(listen.param(DECLARED), &json!({}));
+    });
+}
+
+// TASK-1, TASK-36
+#[test]
+fn no_task_is_subscribed_to_where_there_are_none() {
+    soon(|| {
+        let silent = |wire: &Wire, message: &Received| wire.reply(message, json!({}));
+        let cases = [
+            (Era::Modern, with_tasks(), false, ErrorKind::InvalidInput),
+            (Era::Modern, json!({ "tools": {} }), true, ErrorKind::Unsupported),
+            (Era::Legacy, with_legacy_tasks(), true, ErrorKind::Unsupported),
+        ];
+        for (era, capabilities, declares, expected) in cases {
+            let (server, received) = answering(era, capabilities, silent);
+            let client = if declares { open(server) } else { Client::open(server).unwrap() };
+            let error = client.subscribe().task("t1").open().unwrap_err();
+            assert_eq!(error.kind(), expected, "{error}");
+            assert!(error.to_string().contains("tasks"), "{error}");
+            assert_eq!(methods(&all_received(&client, &received)), Vec::<String>::new());
+        }
     });
 }
 

@@ -3,7 +3,6 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use umcp::protocol::ServerCapabilities;
 use umcp::{Change, Client, ClientBuilder, Era, Error, ErrorKind, Event, EventKind, LoggingLevel};
 use umcp::{RawJson, SubscriptionBuilder};
 
@@ -119,18 +118,17 @@ impl Watch {
 fn subscribe(client: &Client, resources: &[String]) -> Result<(), Error> {
     let is_legacy = client.protocol_version().era() == Era::Legacy;
     let mut wanted = client.subscribe();
-    let mut is_empty = true;
     if !is_legacy {
-        (wanted, is_empty) = lists(wanted, client.capabilities());
+        wanted = wanted.lists();
     }
-    if is_empty && resources.is_empty() {
+    wanted = resources.iter().fold(wanted, SubscriptionBuilder::resource);
+    if wanted.filter().is_empty() {
         if !is_legacy {
             let name = client.server_name();
             complain(&format!("{name}: the server declares no changes to listen to"));
         }
         return Ok(());
     }
-    wanted = resources.iter().fold(wanted, SubscriptionBuilder::resource);
     // What it says is printed as it comes, with everything else.
     for change in wanted.open()? {
         match change {
@@ -147,26 +145,6 @@ fn subscribe(client: &Client, resources: &[String]) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// The lists that may change, and whether there are none.
-fn lists(
-    mut wanted: SubscriptionBuilder,
-    offers: &ServerCapabilities,
-) -> (SubscriptionBuilder, bool) {
-    let of_tools = offers.tools.as_ref().is_some_and(|of| of.list_changed);
-    let of_prompts = offers.prompts.as_ref().is_some_and(|of| of.list_changed);
-    let of_resources = offers.resources.as_ref().is_some_and(|of| of.list_changed);
-    if of_tools {
-        wanted = wanted.tools();
-    }
-    if of_prompts {
-        wanted = wanted.prompts();
-    }
-    if of_resources {
-        wanted = wanted.resources();
-    }
-    (wanted, !(of_tools || of_prompts || of_resources))
 }
 
 /// A log message as such, anything else as its name and params.
