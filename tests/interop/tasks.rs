@@ -53,12 +53,21 @@ fn everything_does_research_in_a_task() {
 /// Tasks of the extension, on what the newest `mcp` has for those who write extensions.
 #[test]
 fn a_python_server_s_extension_makes_tasks() {
-    let command = [installed("python/bin/python"), script("tasks_server.py")];
+    makes_tasks(&[installed("python/bin/python"), script("tasks_server.py")]);
+}
+
+/// The same on the package of the TypeScript SDK for servers, which has no tasks of its own.
+#[test]
+fn a_node_server_s_methods_make_tasks() {
+    makes_tasks(&["node".into(), script("node_tasks_server.cjs"), installed("npm")]);
+}
+
+fn makes_tasks(command: &[String]) {
     let builder = Client::builder().tasks().on_elicitation(|form, _| {
         assert_eq!(form.message, "Which title?");
         ElicitResult::accept([("title".to_owned(), json!("Q3"))].into_iter().collect())
     });
-    let client = builder.open(server(&command)).unwrap();
+    let client = builder.open(server(command)).unwrap();
     assert_eq!(client.protocol_version().era(), Era::Modern);
     assert_eq!(client.extension("io.modelcontextprotocol/tasks"), Some(&json!({})));
     assert_eq!(client.call_tool("report", ()).unwrap().text(), "Q3 is ready");
