@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use serde_json::{Map, Value};
 
@@ -286,6 +286,13 @@ impl ClientBuilder {
     pub fn root(mut self, root: Root) -> Self {
         let roots = self.handlers.roots.get_or_insert_default();
         roots.lock().unwrap_or_else(PoisonError::into_inner).push(root);
+        self
+    }
+
+    /// Sets all directories and files that servers may work on, in place of those added before. None at
+    /// all is a list, too: the server is told that there may be some later.
+    pub fn roots(mut self, roots: impl IntoIterator<Item = Root>) -> Self {
+        self.handlers.roots = Some(Arc::new(Mutex::new(roots.into_iter().collect())));
         self
     }
 

@@ -15,7 +15,7 @@ use crate::protocol::{
     ClientRequest, DetailedTask, InputRequests, InputRequiredResult, InputResponses,
     LegacyTaskResult, RawJson, RawRequest, Task, TaskParams, TaskStatus, Ttl, UpdateTaskParams,
 };
-use crate::session::{CancelToken, PendingRequest};
+use crate::session::{AnsweredBy, CancelToken, PendingRequest};
 
 /// How long to wait between two questions, if the server does not say, and whatever it says.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ pub(super) struct Follow {
     step: Step,
     clocks: Clocks,
     restarts_on_progress: bool,
-    is_headless: bool,
+    answered_by: AnsweredBy,
     /// A call waits for it, and nobody else knows of it: it ends with the call.
     is_owned: bool,
     has_ended: bool,
@@ -78,7 +78,7 @@ impl Follow {
             step: Step::Pause(Deadline::after(Duration::ZERO)),
             clocks: Clocks::start(Duration::ZERO, Duration::ZERO),
             restarts_on_progress: false,
-            is_headless: false,
+            answered_by: AnsweredBy::Handlers,
             is_owned: false,
             has_ended: false,
         }
@@ -88,7 +88,7 @@ impl Follow {
     pub(super) fn begun(client: &Client, call: &PendingRequest<'_>, task: Task) -> Self {
         let mut follow = Self::new(client, task.task_id.clone());
         follow.cancel = call.cancel_token().cloned();
-        follow.is_headless = call.is_headless();
+        follow.answered_by = call.answered_by();
         follow.note(task);
         // Its result, or what it asks for, has to be asked for.
         let waits = matches!(follow.status(), Some(TaskStatus::Working | TaskStatus::Other(_)));
@@ -188,7 +188,11 @@ impl Follow {
     pub(super) fn request(&self, method: &str, params: RawJson) -> Request<'static, RawJson> {
         // TASK-15
         let request = self.client.request(method, params).accept_result_type("task").silent();
-        if self.is_headless { request.headless() } else { request }
+        match self.answered_by {
+            AnsweredBy::Handlers => request,
+            AnsweredBy::Nobody => request.headless(),
+            AnsweredBy::Caller => request.by_hand(),
+        }
     }
 
     fn answered(&mut self, ask: Ask, reply: Result<RawJson>) -> Result<Option<Message>> {
@@ -327,7 +331,7 @@ impl Follow {
     /// TASK-16, TASK-17: has handlers answer, as if the server had asked in the call.
     fn answer(&mut self, open: &InputRequests) -> Result<()> {
         let client = self.client.clone();
-        input::check(&client, open, self.is_headless).map_err(|error| {
+        input::check(&client, open, self.answered_by).map_err(|error| {
             let input_requests = Some(open.clone());
             let asked = InputRequiredResult { input_requests, ..Default::default() };
             let hint = "Set a handler on the client's builder, or keep the task with `start_task` and \

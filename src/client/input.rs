@@ -15,7 +15,7 @@ use crate::protocol::{
     ElicitParams, InputRequest, InputRequests, InputRequiredResult, InputResponse, InputResponses,
     UrlElicitationRequired,
 };
-use crate::session::{CancelToken, PendingRequest, Refusal};
+use crate::session::{AnsweredBy, CancelToken, PendingRequest, Refusal};
 
 /// The error of a legacy server that wants URLs visited before the request is made again.
 pub(super) const URL_REQUIRED: i64 = -32042;
@@ -55,7 +55,7 @@ impl Rounds {
             return Err(Error::new(ErrorKind::Protocol, text).ran(true));
         }
         let questions = round.input_requests.unwrap_or_default();
-        check(client, &questions, call.is_headless()).map_err(|error| {
+        check(client, &questions, call.answered_by()).map_err(|error| {
             let hint = "Set a handler on the client's builder, or answer with `Request::answers`";
             match reply.parse::<Box<RawValue>>() {
                 Ok(asked) => error.hint(hint).asks(asked),
@@ -137,12 +137,21 @@ impl Rounds {
 }
 
 /// Fails if nobody is there to answer.
-pub(super) fn check(client: &Client, questions: &InputRequests, is_headless: bool) -> Result<()> {
+pub(super) fn check(
+    client: &Client,
+    questions: &InputRequests,
+    answered_by: AnsweredBy,
+) -> Result<()> {
     let handlers = &client.inner.handlers;
-    if questions.values().all(|question| !is_headless && handlers.handles(question)) {
+    let is_answered = |question| answered_by == AnsweredBy::Handlers && handlers.handles(question);
+    if questions.values().all(is_answered) {
         return Ok(());
     }
-    let text = format!("the server asks for {}, and nobody is there to answer", names(questions));
+    let who = match answered_by {
+        AnsweredBy::Caller => "the caller is to answer",
+        _ => "nobody is there to answer",
+    };
+    let text = format!("the server asks for {}, and {who}", names(questions));
     Err(Error::new(ErrorKind::InputRequired, text))
 }
 

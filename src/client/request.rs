@@ -21,7 +21,7 @@ use crate::protocol::{
     Era, GetPromptResult, InputRequiredResult, InputResponses, LegacyCreateTaskResult,
     LogMessageParams, LoggingLevel, ProgressParams, RawJson,
 };
-use crate::session::{CancelToken, Options, PendingRequest};
+use crate::session::{AnsweredBy, CancelToken, Options, PendingRequest};
 
 /// A request to be made, with everything about it that can be set.
 ///
@@ -75,7 +75,7 @@ impl<'a, T: Reply> Request<'a, T> {
                 meta: RequestMeta::default(),
                 mirror: Vec::new(),
                 cancel: None,
-                headless: false,
+                answered_by: AnsweredBy::Handlers,
                 silent: false,
             },
             problem: None,
@@ -150,7 +150,17 @@ impl<'a, T: Reply> Request<'a, T> {
     /// Lets the server ask nothing during this call (modern era): it is told that there is nobody to
     /// answer, whatever handlers the client has. A legacy server was told at the beginning.
     pub fn headless(mut self) -> Self {
-        self.options.headless = true;
+        self.options.answered_by = AnsweredBy::Nobody;
+        self
+    }
+
+    /// Has the server ask the caller instead of the client's handlers (modern era): it is told that all
+    /// it may ask for is answered, and what it asks for becomes an error of kind
+    /// [`InputRequired`](ErrorKind::InputRequired), to be answered with [`answers`](Self::answers). A
+    /// legacy server asks while the call runs, where only handlers can answer: it is not told anything
+    /// else than at the beginning.
+    pub fn by_hand(mut self) -> Self {
+        self.options.answered_by = AnsweredBy::Caller;
         self
     }
 
@@ -158,6 +168,9 @@ impl<'a, T: Reply> Request<'a, T> {
     /// [`InputRequired`](ErrorKind::InputRequired): by the keys of
     /// [`input_requests`](InputRequiredResult::input_requests), or empty if it asked for nothing.
     /// The request has to be the same in everything else.
+    ///
+    /// A server may ask only for what the client says it answers: without handlers, call
+    /// [`by_hand`](Self::by_hand).
     ///
     /// ```
     /// # use umcp::{Client, Server, json};
@@ -176,7 +189,7 @@ impl<'a, T: Reply> Request<'a, T> {
     /// use umcp::protocol::{ElicitResult, InputResponses};
     ///
     /// # let client = Client::open(server)?;
-    /// let error = client.call_tool("greet", json!({})).unwrap_err();
+    /// let error = client.tool("greet").by_hand().call().unwrap_err();
     /// let asked = error.input_required().unwrap();
     /// // Now, or later and elsewhere: what was asked can be stored.
     /// let answers: InputResponses = asked
@@ -185,7 +198,7 @@ impl<'a, T: Reply> Request<'a, T> {
     ///     .flatten()
     ///     .map(|(key, _)| (key.clone(), ElicitResult::decline().into()))
     ///     .collect();
-    /// let result = client.tool("greet").answers(&asked, answers).call()?;
+    /// let result = client.tool("greet").by_hand().answers(&asked, answers).call()?;
     /// # assert!(!result.is_error);
     /// # Ok::<(), umcp::Error>(())
     /// ```
@@ -572,7 +585,7 @@ impl<T: Reply> Pending<'_, T> {
     /// request can be made again then.
     fn visit(&mut self, error: &Error) {
         let is_asked = error.rpc().is_some_and(|rpc| rpc.code == URL_REQUIRED);
-        if is_asked && !self.is_modern && !self.request.is_headless() {
+        if is_asked && !self.is_modern && self.request.answered_by() == AnsweredBy::Handlers {
             let client = &self.client;
             self.request.stand_still(|token| input::visit(client, token, error));
         }

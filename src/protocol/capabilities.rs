@@ -73,6 +73,18 @@ impl ClientCapabilities {
     pub(crate) fn headless(&self) -> Self {
         Self { roots: None, sampling: None, elicitation: None, ..self.clone() }
     }
+
+    /// With all that a server may ask for.
+    pub(crate) fn by_hand(&self) -> Self {
+        let sampling =
+            SamplingCapability { tools: Some(Capability::default()), ..Default::default() };
+        Self {
+            roots: Some(RootsCapability::default()),
+            sampling: Some(sampling),
+            elicitation: Some(ElicitationCapability::new(true, true)),
+            ..self.clone()
+        }
+    }
 }
 
 redacted_debug!(

@@ -20,7 +20,8 @@ use crate::session::renewal::Renewal;
 use crate::session::router::{Interest, Router, Sending, Sent};
 use crate::session::watched::Watched;
 use crate::session::{
-    CancelToken, Opening, Pin, Session, Speaking, Terms, no_common_version, unclear_reply,
+    AnsweredBy, CancelToken, Opening, Pin, Session, Speaking, Terms, no_common_version,
+    unclear_reply,
 };
 use crate::transport::{Connect, Delivery, Slot};
 
@@ -222,7 +223,7 @@ impl<'o> Attempt<'o> {
         let speaking = modern.map(|version| Speaking::new(version, self.opening)).transpose()?;
         let sending = Sending {
             request,
-            speaking: speaking.as_ref().map(|speaking| speaking.of(false)),
+            speaking: speaking.as_ref().map(|speaking| speaking.of(AnsweredBy::Handlers)),
             meta: &RequestMeta::default(),
             mirror: &[],
             interest: Interest { silent: true, asks_era, ..Interest::default() },

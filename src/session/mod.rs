@@ -110,6 +110,16 @@ struct Speaking {
     sender: SenderMeta,
     /// For calls that nothing is to be asked in.
     headless: SenderMeta,
+    /// For calls in which the program answers everything itself.
+    by_hand: SenderMeta,
+}
+
+/// Who answers what a server asks during a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AnsweredBy {
+    Handlers,
+    Nobody,
+    Caller,
 }
 
 impl Speaking {
@@ -121,12 +131,21 @@ impl Speaking {
             })
         };
         let capabilities = opening.capabilities.in_era(Era::Modern);
-        let (sender, headless) = (of(&capabilities)?, of(&capabilities.headless())?);
-        Ok(Self { version, sender, headless })
+        Ok(Self {
+            version,
+            sender: of(&capabilities)?,
+            headless: of(&capabilities.headless())?,
+            by_hand: of(&capabilities.by_hand())?,
+        })
     }
 
-    fn of(&self, is_headless: bool) -> (ProtocolVersion, &SenderMeta) {
-        (self.version, if is_headless { &self.headless } else { &self.sender })
+    fn of(&self, answered_by: AnsweredBy) -> (ProtocolVersion, &SenderMeta) {
+        let sender = match answered_by {
+            AnsweredBy::Handlers => &self.sender,
+            AnsweredBy::Nobody => &self.headless,
+            AnsweredBy::Caller => &self.by_hand,
+        };
+        (self.version, sender)
     }
 }
 
@@ -233,7 +252,8 @@ impl Session {
     /// Makes a request whose answer is of no interest. What cannot be sent is not missed.
     pub(crate) fn tell(&self, request: &ClientRequest) {
         let speaking = self.speaking();
-        self.router.tell(request, speaking.as_ref().map(|speaking| speaking.of(false)));
+        self.router
+            .tell(request, speaking.as_ref().map(|speaking| speaking.of(AnsweredBy::Handlers)));
     }
 
     /// Does nothing until `until`, the end of the connection, or a token that is cancelled.

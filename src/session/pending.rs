@@ -15,7 +15,7 @@ use crate::session::cancel::{CancelToken, cancelled};
 use crate::session::listeners::Call;
 use crate::session::router::{Interest, Sending, Sent, TIMED_OUT};
 use crate::session::standstill::Standstill;
-use crate::session::{Session, unclear_reply};
+use crate::session::{AnsweredBy, Session, unclear_reply};
 use crate::transport::{Delivery, Notice, Slot};
 
 /// Runs on the thread that waits for the request.
@@ -34,8 +34,7 @@ pub(crate) struct Options<'a> {
     /// Headers that say what is in the arguments already, where the transport mirrors.
     pub(crate) mirror: Vec<(String, String)>,
     pub(crate) cancel: Option<CancelToken>,
-    /// The server is not to ask anything.
-    pub(crate) headless: bool,
+    pub(crate) answered_by: AnsweredBy,
     /// The server is not told when the caller leaves.
     pub(crate) silent: bool,
 }
@@ -155,7 +154,7 @@ impl<'a> PendingRequest<'a> {
         self.generation = session.generation();
         let sending = Sending {
             request: &self.request,
-            speaking: speaking.as_ref().map(|speaking| speaking.of(options.headless)),
+            speaking: speaking.as_ref().map(|speaking| speaking.of(options.answered_by)),
             meta: &options.meta,
             mirror: &options.mirror,
             interest,
@@ -230,8 +229,8 @@ impl<'a> PendingRequest<'a> {
         self.session.pause(until, self.options.cancel.as_ref())
     }
 
-    pub(crate) fn is_headless(&self) -> bool {
-        self.options.headless
+    pub(crate) fn answered_by(&self) -> AnsweredBy {
+        self.options.answered_by
     }
 
     /// The clocks, for what the request has become.

@@ -18,7 +18,7 @@ use crate::protocol::{
 };
 use crate::session::feed::{ACKNOWLEDGED, Feed};
 use crate::session::router::{Interest, Sending, Sent};
-use crate::session::{CancelToken, Session, unclear_reply};
+use crate::session::{AnsweredBy, CancelToken, Session, unclear_reply};
 use crate::transport::{Delivery, Notice, Slot};
 
 const LISTEN: &str = "subscriptions/listen";
@@ -201,7 +201,7 @@ impl Subscription {
         let speaking = session.speaking();
         let sending = Sending {
             request: &request,
-            speaking: speaking.as_ref().map(|speaking| speaking.of(false)),
+            speaking: speaking.as_ref().map(|speaking| speaking.of(AnsweredBy::Handlers)),
             meta: &meta,
             mirror: &[],
             interest: Interest::default(),

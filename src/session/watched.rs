@@ -8,7 +8,7 @@ use crate::deadline::Clocks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::meta::RequestMeta;
 use crate::protocol::{ClientRequest, SubscribeParams};
-use crate::session::{CancelToken, Options, PendingRequest, Session};
+use crate::session::{AnsweredBy, CancelToken, Options, PendingRequest, Session};
 use crate::transport::{Delivery, Inbox, Slot};
 
 #[derive(Default)]
@@ -180,7 +180,7 @@ impl Session {
             meta: RequestMeta::default(),
             mirror: Vec::new(),
             cancel: cancel.cloned(),
-            headless: true,
+            answered_by: AnsweredBy::Nobody,
             silent: false,
         };
         let mut request = PendingRequest::start(self, request, options, true)?;

@@ -75,7 +75,7 @@ fn answer_to(builder: ClientBuilder, question: Value) -> Value {
 fn what_is_handled_is_declared_and_never_more() {
     soon(|| {
         type Case = (fn() -> ClientBuilder, Value);
-        let cases: [Case; 8] = [
+        let cases: [Case; 9] = [
             (Client::builder, json!({})),
             (
                 || Client::builder().on_elicitation(|_, _| named("Ada")),
@@ -115,6 +115,8 @@ fn what_is_handled_is_declared_and_never_more() {
                 || Client::builder().root(Root::new("file:///here")),
                 json!({ "roots": { "listChanged": true } }),
             ),
+            // An empty list is one, too.
+            (|| Client::builder().roots([]), json!({ "roots": { "listChanged": true } })),
         ];
         for (builder, expected) in cases {
             let declared = Arc::new(Mutex::new(Vec::new()));
@@ -395,7 +397,7 @@ fn a_legacy_server_is_told_of_other_roots_and_a_modern_one_asks() {
                 false => wire.reply(message, said("done")),
             }
         });
-        let client = Client::builder().root(Root::new("file:///a")).open(server).unwrap();
+        let client = Client::builder().roots([]).open(server).unwrap();
         client.set_roots([Root::new("file:///c")]).unwrap();
         client.call_tool("x", json!({})).map(drop).unwrap();
         let received = all_received(&client, &received);

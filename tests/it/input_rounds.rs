@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use umcp::memory::Received;
 use umcp::protocol::{
-    CreateMessageResult, ElicitResult, InputRequiredResult, InputResponses, Root,
+    CreateMessageResult, ElicitResult, InputRequiredResult, InputResponse, InputResponses,
+    ListRootsResult, Root,
 };
 use umcp::{
     CancelToken, Client, ClientBuilder, Era, ErrorKind, Limits, LoggingLevel, RawJson,
@@ -465,6 +466,37 @@ fn what_was_asked_can_be_answered_by_hand_later_and_elsewhere() {
         let error = client.tool("x").answers(&asked, answers()).call().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(all_received(&client, &received).is_empty());
+    });
+}
+
+// MRTR-4, MRTR-22, ELIC-1, SAMP-1, ROOT-1
+#[test]
+fn a_caller_that_answers_itself_declares_all_and_is_asked_instead_of_the_handlers() {
+    soon(|| {
+        let all = json!({ "who": form(), "model": sample(), "roots": roots() });
+        let (server, received) = asking(vec![json!({ "content": [] }), asks(all, Some("s"))]);
+        let client = Client::builder().on_elicitation(|_, _| panic!("asked")).open(server).unwrap();
+        client.call_tool("other", ()).map(drop).unwrap();
+        let error = client.tool("x").by_hand().call().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InputRequired);
+        assert!(error.to_string().contains("the caller is to answer"), "{error}");
+        let asked = error.input_required().unwrap();
+        let answers: InputResponses = [
+            ("model", CreateMessageResult::text("model", "hi").into()),
+            ("roots", ListRootsResult::new(vec![]).into()),
+            ("who", named("Ada").into()),
+        ]
+        .map(|(key, answer): (&str, InputResponse)| (key.to_owned(), answer))
+        .into();
+        client.tool("x").by_hand().answers(&asked, answers).call().map(drop).unwrap();
+        let received = all_received(&client, &received);
+        let declared = |request: &Received| {
+            request.param("/_meta/io.modelcontextprotocol~1clientCapabilities").clone()
+        };
+        let all = json!({ "elicitation": { "form": {}, "url": {} }, "sampling": { "tools": {} },
+            "roots": {} });
+        let some = json!({ "elicitation": { "form": {} } });
+        assert_eq!(received.iter().map(declared).collect::<Vec<_>>(), [some, all.clone(), all]);
     });
 }
 
