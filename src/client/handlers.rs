@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::client::notification::Context;
-use crate::client::{form, sampling};
+use crate::client::sampling;
 use crate::error::{Result, said};
 use crate::protocol::{
     Capability, ClientCapabilities, CreateMessageParams, CreateMessageResult, ElicitAction,
@@ -157,7 +157,7 @@ impl Handlers {
         // Who says no says nothing else.
         if answer.action == ElicitAction::Accept {
             let content = content.unwrap_or_default();
-            let content = form::complete(&params.requested_schema, content);
+            let content = params.requested_schema.complete(content);
             answer.content = Some(content.map_err(|why| {
                 log::warn!("the handler's answer is not what the form asks for: {why}");
                 Refusal::new(INTERNAL, format!("the answer does not fit the form: {why}"))

@@ -4,7 +4,6 @@ mod builder;
 mod era_memory;
 mod events;
 mod follow;
-mod form;
 mod handlers;
 #[cfg(feature = "http")]
 mod http;

@@ -12,6 +12,7 @@ mod completion;
 mod content;
 mod elicitation;
 pub(crate) mod envelope;
+mod form;
 pub(crate) mod header_value;
 mod input;
 mod json;

@@ -100,23 +100,31 @@ impl<R: BufRead, W: Write> Dialog<'_, R, W> {
         let mut content = Map::new();
         for (name, field) in &schema.properties {
             let is_required = schema.is_required(name);
-            let prompt = prompt(name, field, is_required);
+            // One that does not fit the form is the server's mistake.
+            let default = field.default_value().filter(|it| schema.check(name, it).is_ok());
+            let prompt = prompt(name, field, default, is_required);
             loop {
                 let Some(text) = self.read(&prompt)? else { return Ok(None) };
-                let value = match (text.as_str(), field.default_value()) {
+                let value = match (text.as_str(), default) {
                     ("", Some(default)) => Some(default.clone()),
                     ("", None) if !is_required => None,
                     ("", None) => {
                         self.say("  this one is needed")?;
                         continue;
                     }
-                    (text, _) => match value(field, text) {
-                        Ok(value) => Some(value),
-                        Err(why) => {
-                            self.say(&format!("  {why}"))?;
-                            continue;
+                    (text, _) => {
+                        let typed = value(field, text).and_then(|value| {
+                            let fits = schema.check(name, &value);
+                            fits.map(|()| value).map_err(|why| why.to_string())
+                        });
+                        match typed {
+                            Ok(value) => Some(value),
+                            Err(why) => {
+                                self.say(&format!("  {why}"))?;
+                                continue;
+                            }
                         }
-                    },
+                    }
                 };
                 content.extend(value.map(|value| (name.clone(), value)));
                 break;
@@ -144,7 +152,12 @@ fn indented(text: &str) -> String {
 }
 
 /// `color (red, green; the color of the car) [red]: `
-fn prompt(name: &str, field: &PrimitiveSchema, is_required: bool) -> String {
+fn prompt(
+    name: &str,
+    field: &PrimitiveSchema,
+    default: Option<&Value>,
+    is_required: bool,
+) -> String {
     let mut notes: Vec<String> = Vec::new();
     notes.push(match field {
         PrimitiveSchema::String(schema) => match schema.choices() {
@@ -164,7 +177,7 @@ fn prompt(name: &str, field: &PrimitiveSchema, is_required: bool) -> String {
         notes.push("may be left out".to_owned());
     }
     let title = field.title().unwrap_or(name);
-    let default = match field.default_value() {
+    let default = match default {
         Some(Value::String(text)) => format!(" [{text}]"),
         Some(value) => format!(" [{value}]"),
         None => String::new(),
@@ -180,7 +193,7 @@ fn one_of(choices: &[Choice]) -> String {
     choices.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
-/// What was typed, as a value of the field. The library checks the rest.
+/// What was typed, as a value of the field's type.
 fn value(field: &PrimitiveSchema, text: &str) -> Result<Value, String> {
     match field {
         PrimitiveSchema::String(schema) => match schema.choices() {
@@ -238,12 +251,13 @@ mod tests {
         let fields = r#"
             "name": { "type": "string", "description": "as in your passport" },
             "age": { "type": "integer" },
-            "size": { "type": "number", "default": 1.5 },
+            "size": { "type": "number", "default": 1.5, "maximum": 9 },
+            "floor": { "type": "integer", "default": "ground" },
             "member": { "type": "boolean" },
             "color": { "type": "string", "oneOf": [{ "const": "r", "title": "Red" }, { "const": "g" }] },
             "days": { "type": "array", "items": { "enum": ["mon", "tue"] } }
         "#;
-        let typed = "\nAda\nx\n36\n\nperhaps\ny\nblue\nRed\nmon, tue\n?\ny\n";
+        let typed = "\nAda\nx\n36\n10\n\n\nperhaps\ny\nblue\nRed\nmon, tue\n?\ny\n";
         let (result, shown) = filled_in(fields, r#""name""#, typed);
         let expected = json!({
             "name": "Ada", "age": 36, "size": 1.5, "member": true, "color": "r", "days": ["mon", "tue"],
@@ -255,6 +269,8 @@ mod tests {
             "this one is needed",
             "  size (a number; may be left out) [1.5]: ",
             "that is no whole number",
+            "\"size\" is too large",
+            "  floor (a whole number; may be left out): ",
             "say yes or no",
             "choose one of r = Red, g",
             "  color: \"r\"\n",

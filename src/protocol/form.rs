@@ -5,38 +5,69 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use crate::error::said;
-use crate::protocol::{
-    Choice, ElicitSchema, NumberSchema, PrimitiveSchema, StringFormat, StringSchema,
-};
+use super::{Choice, ElicitSchema, NumberSchema, PrimitiveSchema, StringFormat, StringSchema};
+use crate::error::{Error, ErrorKind, said};
 
-/// Adds the defaults of what was left out, and checks all of it. Says what is wrong by the name of
-/// the field, and shows no value.
-pub(super) fn complete(
-    schema: &ElicitSchema,
-    mut content: Map<String, Value>,
-) -> Result<Map<String, Value>, String> {
-    for (name, field) in &schema.properties {
-        // A default that is none is the server's mistake, and not to be the user's.
-        if !content.contains_key(name)
-            && let Some(default) = field.default_value().filter(|it| check(field, it).is_ok())
-        {
-            content.insert(name.clone(), default.clone());
+impl ElicitSchema {
+    /// Checks what a user has filled in for one field: its type, its bounds, its choices and its
+    /// format. What a handler accepts is checked in the same way as a whole; this is for asking again
+    /// at once.
+    ///
+    /// ```
+    /// # use umcp::json;
+    /// use umcp::protocol::ElicitSchema;
+    ///
+    /// let text = r#"{ "properties": { "age": { "type": "integer", "minimum": 18 } } }"#;
+    /// let form: ElicitSchema = serde_json::from_str(text)?;
+    /// assert!(form.check("age", &json!(36)).is_ok());
+    /// assert_eq!(form.check("age", &json!(7)).unwrap_err().to_string(), "\"age\" is too small");
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput), which names the field and what is wrong, and does not
+    /// show the value.
+    pub fn check(&self, name: &str, value: &Value) -> Result<(), Error> {
+        let field = self.property(name);
+        let checked = field.map_or_else(|| Err(unknown(name)), |field| checked(name, field, value));
+        checked.map_err(|why| Error::new(ErrorKind::InvalidInput, why))
+    }
+
+    /// Adds the defaults of what was left out, and checks all of it. Says what is wrong by the name of
+    /// the field, and shows no value.
+    pub(crate) fn complete(
+        &self,
+        mut content: Map<String, Value>,
+    ) -> Result<Map<String, Value>, String> {
+        for (name, field) in &self.properties {
+            // A default that is none is the server's mistake, and not to be the user's.
+            if !content.contains_key(name)
+                && let Some(default) = field.default_value().filter(|it| check(field, it).is_ok())
+            {
+                content.insert(name.clone(), default.clone());
+            }
         }
+        if let Some(name) = self.required.iter().find(|name| !content.contains_key(*name)) {
+            return Err(format!("{:?} is missing", said(name)));
+        }
+        // A server may ask for any number of fields.
+        let fields: HashMap<&str, &PrimitiveSchema> =
+            self.properties.iter().map(|(name, field)| (name.as_str(), field)).collect();
+        for (name, value) in &content {
+            let field = fields.get(name.as_str()).ok_or_else(|| unknown(name))?;
+            checked(name, field, value)?;
+        }
+        Ok(content)
     }
-    if let Some(name) = schema.required.iter().find(|name| !content.contains_key(*name)) {
-        return Err(format!("{:?} is missing", said(name)));
-    }
-    // A server may ask for any number of fields.
-    let fields: HashMap<&str, &PrimitiveSchema> =
-        schema.properties.iter().map(|(name, field)| (name.as_str(), field)).collect();
-    for (name, value) in &content {
-        let Some(field) = fields.get(name.as_str()) else {
-            return Err(format!("there is no field {:?}", said(name)));
-        };
-        check(field, value).map_err(|why| format!("{:?} {why}", said(name)))?;
-    }
-    Ok(content)
+}
+
+fn unknown(name: &str) -> String {
+    format!("there is no field {:?}", said(name))
+}
+
+fn checked(name: &str, field: &PrimitiveSchema, value: &Value) -> Result<(), String> {
+    check(field, value).map_err(|why| format!("{:?} {why}", said(name)))
 }
 
 fn check(field: &PrimitiveSchema, value: &Value) -> Result<(), String> {
@@ -166,7 +197,7 @@ mod tests {
         let schema = json!({ "type": "object", "properties": fields, "required": required });
         let schema: ElicitSchema = serde_json::from_value(schema).unwrap();
         let Value::Object(content) = content else { panic!("no object") };
-        complete(&schema, content).map(Value::Object)
+        schema.complete(content).map(Value::Object)
     }
 
     // ELIC-6, ELIC-7
