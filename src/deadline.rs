@@ -14,7 +14,7 @@ impl Deadline {
         Self::from(Instant::now(), wait)
     }
 
-    fn from(start: Instant, wait: Duration) -> Self {
+    pub(crate) fn from(start: Instant, wait: Duration) -> Self {
         let wait = wait.min(CENTURY);
         Self(start.checked_add(wait).unwrap_or(start))
     }

@@ -28,6 +28,7 @@ impl SubscriptionBuilder {
             filter: SubscriptionFilter::default(),
             timeout: timeouts.request,
             max_total: timeouts.max_total,
+            idle: None,
             cancel: None,
         };
         Self { client: client.clone(), wanted }
@@ -104,9 +105,22 @@ impl SubscriptionBuilder {
     }
 
     /// Sets how long to wait for the server's acknowledgement, instead of
-    /// [`Timeouts::request`](crate::Timeouts). There is no clock after that.
+    /// [`Timeouts::request`](crate::Timeouts). There is no clock after that, unless
+    /// [`idle_timeout`](Self::idle_timeout) sets one.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.wanted.timeout = timeout;
+        self
+    }
+
+    /// Takes the connection for lost, and opens another, when nothing at all has come on it for so long:
+    /// neither a change nor a comment of the event stream, which servers send as signs of life. Without
+    /// this a connection that has broken silently is not noticed.
+    ///
+    /// Set it to a few times what the server lets pass between two signs; one that sends none is
+    /// connected to anew each time. This matters where a subscription has a connection of its own: in
+    /// the modern era over HTTP.
+    pub fn idle_timeout(mut self, idle: Duration) -> Self {
+        self.wanted.idle = Some(idle);
         self
     }
 

@@ -567,6 +567,11 @@ impl Router {
         }
     }
 
+    /// When the server last gave a sign of life on what a request has to itself.
+    pub(crate) fn heard_at(&self, id: u64) -> Option<Instant> {
+        self.transport().ok()?.heard_at(id)
+    }
+
     /// There is a client now, for listeners and handlers to call.
     pub(crate) fn release(&self) {
         self.listeners.release();

@@ -31,6 +31,8 @@ pub(crate) struct Wanted {
     pub(crate) filter: SubscriptionFilter,
     pub(crate) timeout: Duration,
     pub(crate) max_total: Duration,
+    /// How long the server may be silent where it could give signs of life.
+    pub(crate) idle: Option<Duration>,
     pub(crate) cancel: Option<CancelToken>,
 }
 
@@ -263,7 +265,8 @@ impl Subscription {
             let due = match &self.stage {
                 Stage::Asked(clocks) => Some(clocks.next().0),
                 Stage::Pausing(due) => Some(*due),
-                Stage::Open | Stage::Over => None,
+                Stage::Open => self.idle_at(),
+                Stage::Over => None,
             };
             let limit = due.map_or(until, |due| due.min(until));
             let is_late = due.is_some_and(|due| self.overtime.is_over(due, self.slot.len()));
@@ -276,6 +279,13 @@ impl Subscription {
                 return Ok(step);
             }
         }
+    }
+
+    /// SUB-19: when the server has been silent for too long, if that says anything.
+    fn idle_at(&self) -> Option<Deadline> {
+        let idle = self.wanted.idle?;
+        let heard_at = self.session.router.heard_at(self.id())?;
+        Some(Deadline::from(heard_at, idle))
     }
 
     fn id(&self) -> u64 {
@@ -337,16 +347,26 @@ impl Subscription {
         }
     }
 
-    /// The acknowledgement is due, or the next attempt.
+    /// The acknowledgement is due, a sign of life, or the next attempt.
     fn be_late(&mut self) -> Result<Option<Step>> {
         const MOMENT: Duration = Duration::from_secs(1);
-        let Stage::Asked(clocks) = &self.stage else {
-            self.session.router.withdraw(self.id(), "");
-            let clocks = Clocks::start(self.wanted.timeout, self.wanted.max_total);
-            if let Err(error) = self.listen(clocks) {
-                self.lose(error)?;
+        let clocks = match &self.stage {
+            Stage::Asked(clocks) => clocks,
+            // It may have given one just now.
+            Stage::Open if !self.idle_at().is_some_and(Deadline::has_passed) => return Ok(None),
+            Stage::Open => {
+                self.session.router.withdraw(self.id(), "idle");
+                let text = "the server gave no sign of life on the subscription's connection";
+                return self.lose(Error::new(ErrorKind::Disconnected, text)).map(|()| None);
             }
-            return Ok(None);
+            Stage::Pausing(_) | Stage::Over => {
+                self.session.router.withdraw(self.id(), "");
+                let clocks = Clocks::start(self.wanted.timeout, self.wanted.max_total);
+                if let Err(error) = self.listen(clocks) {
+                    self.lose(error)?;
+                }
+                return Ok(None);
+            }
         };
         let (_, clock, set_to) = clocks.next();
         let clock = clock.name();

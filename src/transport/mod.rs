@@ -15,7 +15,7 @@ mod turns;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
@@ -60,6 +60,11 @@ pub(crate) trait Transport: Send + Sync {
     /// Adds what is known of a server that does not answer in time.
     fn overdue(&self, error: Error) -> Error {
         error
+    }
+
+    /// When the server last gave a sign of life on what a request has to itself, if it has something.
+    fn heard_at(&self, _id: u64) -> Option<Instant> {
+        None
     }
 
     /// What can be asked about the connection.

@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use umcp::{Change, Client, Era, ErrorKind, Server};
 
 use crate::calls::said;
-use crate::common::{SHORT, at_once, example_server, soon};
+use crate::common::{HALF, SHORT, at_once, example_server, soon};
 use crate::http_peer::{
     Answer, Chunks, Endpoint, Post, answer, call, held, http, response, session, stream,
 };
@@ -227,6 +228,44 @@ fn a_stream_that_breaks_is_opened_again_under_a_new_id() {
         closer.close();
         assert_eq!(subscription.next().unwrap().unwrap_err().kind(), ErrorKind::Closed);
         assert!(!client.close().left_behind);
+    });
+}
+
+// SUB-19, HTTP-8
+#[test]
+fn a_stream_without_a_sign_of_life_is_opened_again_if_that_is_wanted() {
+    soon(|| {
+        let (endpoint, streams) = streaming();
+        let client = endpoint.open();
+        let opens = client.subscribe().tools().idle_timeout(SHORT);
+        let opens = thread::spawn(|| opens.open().unwrap());
+        let (first, mut chunks) = (endpoint.next("subscriptions/listen"), streams.recv().unwrap());
+        chunks.event(&acknowledged(&first));
+        let mut subscription = opens.join().unwrap();
+        let waits = thread::spawn(move || subscription.next().unwrap().unwrap());
+        let (second, mut chunks) = (endpoint.next("subscriptions/listen"), streams.recv().unwrap());
+        assert_eq!(endpoint.ended.recv().unwrap(), first.connection);
+        chunks.event(&acknowledged(&second));
+        assert_eq!(waits.join().unwrap(), Change::Missed { dropped: 0 });
+    });
+    soon(|| {
+        let (endpoint, streams) = streaming();
+        let client = endpoint.open();
+        let opens = client.subscribe().tools().idle_timeout(HALF);
+        let opens = thread::spawn(|| opens.open().unwrap());
+        let (first, mut chunks) = (endpoint.next("subscriptions/listen"), streams.recv().unwrap());
+        chunks.event(&acknowledged(&first));
+        let mut subscription = opens.join().unwrap();
+        // As slowly as it is allowed to, twenty times over.
+        let end = Instant::now() + 3 * HALF;
+        let waits = thread::spawn(move || subscription.next_timeout(4 * HALF).unwrap());
+        while Instant::now() < end {
+            assert!(chunks.send(": here\n\n"));
+            thread::sleep(HALF / 20);
+        }
+        chunks.event(&tools(&first));
+        assert_eq!(waits.join().unwrap(), Some(Change::ToolsChanged));
+        assert!(endpoint.seen().is_empty());
     });
 }
 

@@ -469,7 +469,7 @@ fn what_was_asked_can_be_answered_by_hand_later_and_elsewhere() {
     });
 }
 
-// MRTR-4, MRTR-22, ELIC-1, SAMP-1, ROOT-1
+// MRTR-21, ELIC-1, SAMP-1, ROOT-1
 #[test]
 fn a_caller_that_answers_itself_declares_all_and_is_asked_instead_of_the_handlers() {
     soon(|| {

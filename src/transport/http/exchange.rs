@@ -385,7 +385,7 @@ impl Shared {
                 Err(failure) => return Err(failure),
             };
             // A socket that was shut down still holds all that has arrived, perhaps megabytes.
-            if !is_answered && (came == 0 || !self.is_wanted(Key::Request(id))) {
+            if !is_answered && (came == 0 || !self.hears(id)) {
                 return Ok(Heard::End { has_spoken, why });
             }
         }

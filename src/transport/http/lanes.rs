@@ -41,6 +41,7 @@ pub(super) struct Busy {
     /// Its reply has not come. Whoever gets a reply may go on before this thread does, so this is
     /// unset before a message is handed over, and set again if that was not the reply.
     is_under_way: bool,
+    heard_at: Instant,
     /// The rest of the stream has until then to end.
     drained_by: Option<Instant>,
 }
@@ -71,7 +72,12 @@ impl Lanes {
     }
 
     pub(super) fn occupy(&mut self, key: Key, lane: &Lane) {
-        let busy = Busy { interrupt: lane.interrupt(), is_under_way: true, drained_by: None };
+        let busy = Busy {
+            interrupt: lane.interrupt(),
+            is_under_way: true,
+            heard_at: Instant::now(),
+            drained_by: None,
+        };
         self.busy.insert(key, busy);
     }
 
@@ -133,6 +139,18 @@ impl Shared {
         if let Some(busy) = self.lock().lanes.busy.get_mut(&Key::Request(id)) {
             busy.is_under_way = is_under_way;
         }
+    }
+
+    /// The server gave a sign of life, if only a comment of its stream. Returns whether the exchange is
+    /// still wanted.
+    pub(super) fn hears(&self, id: u64) -> bool {
+        let mut state = self.lock();
+        let busy = state.lanes.busy.get_mut(&Key::Request(id));
+        busy.map(|busy| busy.heard_at = Instant::now()).is_some()
+    }
+
+    pub(super) fn heard_at(&self, id: u64) -> Option<Instant> {
+        self.lock().lanes.busy.get(&Key::Request(id)).map(|busy| busy.heard_at)
     }
 
     /// Reads the rest of a stream whose reply has come, which should be its end.

@@ -17,7 +17,7 @@ mod standing;
 mod status;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::http::{HeaderValue, Method, Uri};
 
@@ -236,6 +236,10 @@ impl Transport for Http {
     fn agreed(&self, id: u64, version: ProtocolVersion, initialized: Outgoing<'_>) -> Result<bool> {
         self.0.begin_session(id, version, initialized)?;
         Ok(false)
+    }
+
+    fn heard_at(&self, id: u64) -> Option<Instant> {
+        self.0.heard_at(id)
     }
 
     fn facts(&self) -> Facts {
