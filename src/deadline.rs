@@ -33,6 +33,24 @@ impl Deadline {
     }
 }
 
+/// What had come when a clock ran out still counts; what goes on coming is not to hold the clock up.
+#[derive(Default)]
+pub(crate) struct Overtime(Option<usize>);
+
+impl Overtime {
+    /// Whether enough was looked at of what is waiting. Asked before each look.
+    pub(crate) fn is_over(&mut self, due: Deadline, waiting: usize) -> bool {
+        if !due.has_passed() {
+            self.0 = None;
+            return false;
+        }
+        let left = self.0.get_or_insert(waiting);
+        let is_over = *left == 0;
+        *left = left.saturating_sub(1);
+        is_over
+    }
+}
+
 /// Which of a call's clocks ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Clock {
@@ -138,6 +156,21 @@ mod tests {
         let (after, ..) = clocks.next();
         assert!(after.instant() - before.instant() >= spent);
         assert_eq!(Deadline::from(clocks.started, clocks.max_total).0, clocks.started + 2 * HOUR);
+    }
+
+    // SUB-19
+    #[test]
+    fn a_flood_does_not_hold_up_a_clock() {
+        let mut overtime = Overtime::default();
+        let looks = |overtime: &mut Overtime, due| [5, 9, 9].map(|it| overtime.is_over(due, it));
+        assert_eq!(looks(&mut overtime, Deadline::after(Duration::MAX)), [false; 3]);
+        let due = Deadline::after(Duration::ZERO);
+        assert_eq!(looks(&mut overtime, due), [false; 3]);
+        assert_eq!(looks(&mut overtime, due), [false, false, true]);
+        assert_eq!(looks(&mut overtime, due), [true; 3]);
+        // The next clock has one of its own.
+        assert_eq!(looks(&mut overtime, Deadline::after(Duration::MAX)), [false; 3]);
+        assert_eq!(looks(&mut overtime, due), [false; 3]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::{Client, task};
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, Overtime};
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::envelope::{Kind, Message};
 use crate::protocol::{DetailedTask, ResourceUpdatedParams, SubscriptionFilter};
@@ -336,6 +336,7 @@ impl Subscription {
         if let Some(end) = &self.end {
             return Err(end.clone());
         }
+        let mut overtime = Overtime::default();
         loop {
             let heard = self.inner.next(until).inspect_err(|end| self.end = Some(end.clone()))?;
             let change = match heard {
@@ -351,7 +352,7 @@ impl Subscription {
                 ),
             }
             // A flood of them is not to hold up whoever waits.
-            if until.has_passed() {
+            if overtime.is_over(until, self.inner.waiting()) {
                 return Ok(None);
             }
         }

@@ -274,6 +274,23 @@ fn what_was_not_asked_for_is_dropped_and_what_comes_early_is_used() {
     });
 }
 
+#[test]
+fn what_is_malformed_does_not_hide_a_change_behind_it() {
+    soon(|| {
+        for era in ERAS {
+            let (server, _see) = changing(era);
+            let client = Client::open(server).unwrap();
+            let mut subscription = client.subscribe().resource("x:a").open().unwrap();
+            let malformed = (UPDATED, json!({}));
+            let good = (UPDATED, json!({ "uri": "x:a" }));
+            change(&client, &[malformed.clone(), malformed.clone(), good, malformed]);
+            let update = Change::ResourceUpdated { uri: "x:a".to_owned() };
+            assert_eq!(subscription.try_next().unwrap(), Some(update));
+            assert_eq!(subscription.try_next().unwrap(), None);
+        }
+    });
+}
+
 // SUB-5
 #[test]
 fn an_acknowledgement_of_nothing_is_none_and_one_that_does_not_say_is_of_all() {
