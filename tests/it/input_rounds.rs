@@ -469,6 +469,20 @@ fn what_was_asked_can_be_answered_by_hand_later_and_elsewhere() {
     });
 }
 
+// MRTR-6
+#[test]
+fn a_connection_that_ends_before_a_call_is_made_again_has_not_begun_it() {
+    soon(|| {
+        let server = Server::in_memory(|peer| {
+            let call = peer.open_modern(tools()).unwrap();
+            peer.reply(&call, json!({ "resultType": "input_required", "requestState": "later" }));
+        });
+        let error = Client::open(server).unwrap().call_tool("x", ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Disconnected, "{error}");
+        assert!(!error.may_have_run(), "{error}");
+    });
+}
+
 // MRTR-21, ELIC-1, SAMP-1, ROOT-1
 #[test]
 fn a_caller_that_answers_itself_declares_all_and_is_asked_instead_of_the_handlers() {
