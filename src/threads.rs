@@ -32,12 +32,13 @@ impl Threads {
 
     fn spawn_boxed(&self, name: &str, run: Box<dyn FnOnce() + Send>) -> io::Result<ThreadId> {
         let (alive, ended) = crossbeam_channel::bounded(0);
+        // The thread is one of them from its beginning.
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let handle = thread::Builder::new().name(name.into()).spawn(move || {
             let _alive = alive;
             run();
         })?;
         let id = handle.thread().id();
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|thread| !thread.handle.is_finished());
         running.push(Running { id, handle, ended });
         Ok(id)

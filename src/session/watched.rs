@@ -145,6 +145,16 @@ impl Session {
     }
 
     fn unsubscribe(self: &Arc<Self>) {
+        /// A panic of the program's own code must not be the last of all such threads.
+        struct Thread<'s>(&'s Watched);
+        impl Drop for Thread<'_> {
+            fn drop(&mut self) {
+                if std::thread::panicking() {
+                    self.0.lock().has_thread = false;
+                }
+            }
+        }
+        let _thread = Thread(&self.watched);
         let timeouts = &self.opening.timeouts;
         while let Some(uri) = self.next_unwanted() {
             let _change = Change { session: self, uri: &uri, subscriptions: 0 };
