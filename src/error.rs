@@ -243,6 +243,12 @@ impl Error {
         self.0.input_required.as_deref()
     }
 
+    /// Whether the same may work a little later, for all that shows.
+    pub(crate) fn may_pass(&self) -> bool {
+        let is_lost = matches!(self.kind(), ErrorKind::Unreachable | ErrorKind::Disconnected);
+        is_lost && self.refusal().is_none()
+    }
+
     pub(crate) fn ran(self, may_have_run: bool) -> Self {
         self.change(|inner| inner.may_have_run = may_have_run)
     }

@@ -16,7 +16,7 @@ mod transport;
 
 pub use client::{
     Change, Client, ClientBuilder, Closer, Context, EraFile, EraMemory, Events, Items, List,
-    Listed, Notification, Page, Pages, Pending, Reply, Request, SamplingRefusal, Server,
+    Listed, Notification, Page, Pages, Pending, Reply, Request, Retry, SamplingRefusal, Server,
     Subscription, SubscriptionBuilder, Task, TaskOrResult,
 };
 pub use error::{Error, ErrorKind, Result, RpcError};

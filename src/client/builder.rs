@@ -12,7 +12,7 @@ use crate::client::handlers::{Handlers, INVALID_PARAMS, SamplingRefusal};
 use crate::client::notification::{Context, Notification};
 use crate::client::task_table::TaskTable;
 use crate::client::tool_table::ToolTable;
-use crate::client::{Client, Inner, Server, task};
+use crate::client::{Client, Inner, Retry, Server, task};
 use crate::error::{Error, ErrorKind, Result, misfit, said};
 use crate::protocol::envelope::Message;
 use crate::protocol::meta::check_extension;
@@ -48,6 +48,7 @@ pub struct ClientBuilder {
     trace: Option<Arc<Trace>>,
     handlers: Handlers,
     extensions: BTreeMap<String, Value>,
+    retry: Option<Retry>,
 }
 
 impl ClientBuilder {
@@ -61,6 +62,7 @@ impl ClientBuilder {
             trace: None,
             handlers: Handlers::default(),
             extensions: BTreeMap::new(),
+            retry: None,
         }
     }
 
@@ -78,6 +80,17 @@ impl ClientBuilder {
     /// Sets a token that ends [`open`](Self::open) from another thread.
     pub fn cancel_token(mut self, token: &CancelToken) -> Self {
         self.cancel = Some(token.clone());
+        self
+    }
+
+    /// Sets whether and when requests are made again that failed, unless
+    /// [`Request::retry`](crate::Request::retry) says otherwise. Without this none is.
+    ///
+    /// It also holds for opening a connection to a URL that cannot be reached: each attempt has
+    /// [`Timeouts::connect`](crate::Timeouts::connect), and none begins after
+    /// [`Timeouts::max_total`](crate::Timeouts::max_total).
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = Some(retry);
         self
     }
 
@@ -402,10 +415,16 @@ impl ClientBuilder {
             trace: self.trace,
             answers: answers(&handlers, &client),
         };
-        let opened = Session::open(&*connect, opening).map(|session| {
+        let retry = self.retry;
+        let open = || Session::open(&*connect, opening.clone());
+        let opened = match &retry {
+            Some(retry) if server.is_url() => retry.open(&opening, open),
+            _ => open(),
+        };
+        let opened = opened.map(|session| {
             let tools = session.mirrors().then(ToolTable::default);
             let tasks = TaskTable::of(&session);
-            let inner = Arc::new(Inner { session, server, tools, tasks, handlers });
+            let inner = Arc::new(Inner { session, server, tools, tasks, handlers, retry });
             let _ = client.set(Arc::downgrade(&inner));
             inner.session.release();
             Client { inner }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::client::handlers::INVALID_PARAMS;
 use crate::client::input::{self, Rounds};
 use crate::client::request::{Pending, Request};
+use crate::client::retry::Retry;
 use crate::client::{Client, task};
 use crate::deadline::{Clocks, Deadline};
 use crate::error::{Error, ErrorKind, Result, misfit, said};
@@ -188,6 +189,7 @@ impl Follow {
     pub(super) fn request(&self, method: &str, params: RawJson) -> Request<'static, RawJson> {
         // TASK-15
         let request = self.client.request(method, params).accept_result_type("task").silent();
+        let request = request.retry(Retry::never());
         match self.answered_by {
             AnsweredBy::Handlers => request,
             AnsweredBy::Nobody => request.headless(),

@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use crate::client::{Client, Reply, Request};
+use crate::client::{Client, Reply, Request, Retry};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::{
@@ -39,6 +39,7 @@ pub struct List<T> {
     timeout: Duration,
     max_total: Duration,
     cancel: Option<CancelToken>,
+    retry: Option<Retry>,
     items: PhantomData<fn() -> T>,
 }
 
@@ -114,6 +115,7 @@ impl<T: Listed> List<T> {
             timeout: timeouts.request,
             max_total: timeouts.max_total,
             cancel: None,
+            retry: None,
             items: PhantomData,
         }
     }
@@ -143,6 +145,13 @@ impl<T: Listed> List<T> {
         self
     }
 
+    /// Sets whether and when a page is asked for again that could not be had, instead of what
+    /// [`ClientBuilder::retry`](crate::ClientBuilder::retry) says.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = Some(retry);
+        self
+    }
+
     /// Asks for one page. Blocks as [`Request::call`] does.
     ///
     /// # Errors
@@ -158,6 +167,10 @@ impl<T: Listed> List<T> {
         let request = Request::new(&self.client, T::request(params))
             .timeout(self.timeout)
             .max_total(self.max_total);
+        let request = match &self.retry {
+            Some(retry) => request.retry(retry.clone()),
+            None => request,
+        };
         match &self.cancel {
             Some(token) => request.cancel_token(token),
             None => request,

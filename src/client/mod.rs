@@ -12,6 +12,7 @@ mod list;
 mod notification;
 mod refresh;
 mod request;
+mod retry;
 mod sampling;
 mod script;
 mod server;
@@ -48,6 +49,7 @@ pub use handlers::SamplingRefusal;
 pub use list::{Items, List, Listed, Page, Pages};
 pub use notification::{Context, Notification};
 pub use request::{Pending, Reply, Request};
+pub use retry::Retry;
 pub use script::Script;
 pub use server::Server;
 pub use subscription::{Change, Closer, Subscription, SubscriptionBuilder};
@@ -95,6 +97,8 @@ pub(crate) struct Inner {
     /// Only where tools say whether they can be tasks.
     tasks: Option<TaskTable>,
     handlers: Handlers,
+    /// What calls do that are not told otherwise.
+    retry: Option<Retry>,
 }
 
 impl Drop for Inner {

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::client::Client;
 use crate::client::input::{self, Rounds, URL_REQUIRED};
 use crate::client::refresh::Refresh;
+use crate::client::retry::{Attempts, Retry};
 use crate::client::task::{self, Task, TaskOrResult};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result, misfit, said};
@@ -52,6 +53,7 @@ pub struct Request<'a, T> {
     request: ClientRequest,
     options: Options<'a>,
     problem: Option<Error>,
+    retry: Option<Retry>,
     /// Types of results that are as good as `complete`.
     result_types: Vec<String>,
     /// With answers to what was asked for in an earlier call.
@@ -79,6 +81,7 @@ impl<'a, T: Reply> Request<'a, T> {
                 silent: false,
             },
             problem: None,
+            retry: client.inner.retry.clone(),
             result_types: Vec::new(),
             is_resumed: false,
             result: PhantomData,
@@ -217,6 +220,13 @@ impl<'a, T: Reply> Request<'a, T> {
         self
     }
 
+    /// Sets whether and when the call is made again that failed, instead of what
+    /// [`ClientBuilder::retry`](crate::ClientBuilder::retry) says.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = Some(retry);
+        self
+    }
+
     /// Lets a token end the call from another thread.
     pub fn cancel_token(mut self, token: &CancelToken) -> Self {
         self.options.cancel = Some(token.clone());
@@ -294,6 +304,7 @@ impl<'a, T: Reply> Request<'a, T> {
         Ok(Pending {
             request,
             refresh: Refresh::NotYet,
+            attempts: self.retry.map(Attempts::new),
             rounds: Rounds::new(self.is_resumed),
             task: None,
             client: self.client,
@@ -446,6 +457,8 @@ pub struct Pending<'a, T> {
     // Before the client: a request that is dropped is withdrawn while there is a connection.
     request: PendingRequest<'a>,
     refresh: Refresh,
+    /// Only if it may be made again.
+    attempts: Option<Attempts>,
     rounds: Rounds,
     /// What the call has become.
     task: Option<Task>,
@@ -514,7 +527,23 @@ impl<T: Reply> Pending<'_, T> {
     }
 
     pub(super) fn wait_until(&mut self, until: Option<Deadline>) -> Option<Result<(T, usize)>> {
-        let end = self.wait_for_result(until)?;
+        let end = loop {
+            if let Some(attempts) = &mut self.attempts
+                && let Err(error) = attempts.go_on(&mut self.request, until)?
+            {
+                break Err(error);
+            }
+            let end = self.wait_for_result(until)?;
+            let Some(attempts) = &mut self.attempts else { break end };
+            let is_repeated = match &end {
+                Err(error) => attempts.is_repeated(&self.request, Some(error)),
+                Ok((result, _)) => result.is_failure() && attempts.is_repeated(&self.request, None),
+            };
+            if !is_repeated {
+                break end.map_err(|error| attempts.explain(error));
+            }
+            self.refresh = Refresh::NotYet;
+        };
         self.request.conclude(end.as_ref().map(|(_, reply)| reply));
         Some(end.map(|(result, reply)| (result, reply.len())))
     }

@@ -295,6 +295,10 @@ impl Server {
         }
     }
 
+    pub(super) fn is_url(&self) -> bool {
+        matches!(self.reach, Reach::Url(_))
+    }
+
     /// What a memory knows the server by: nothing if it is reached through code and has no name.
     pub(super) fn name_in_memory(&self) -> Option<String> {
         match &self.reach {

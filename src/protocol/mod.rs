@@ -111,6 +111,11 @@ pub(crate) trait Body: Sized {
 
     /// Where it came from: the server, and what was asked for.
     fn came_from(&mut self, _server: &Arc<str>, _name: Option<&str>) {}
+
+    /// A tool reports that it failed.
+    fn is_failure(&self) -> bool {
+        false
+    }
 }
 
 macro_rules! body {
@@ -140,6 +145,10 @@ impl Body for CallToolResult {
         if self.is_error {
             self.origin = Origin::new(server, name);
         }
+    }
+
+    fn is_failure(&self) -> bool {
+        self.is_error
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::session::router::Router;
@@ -33,7 +34,14 @@ use crate::session::router::Router;
 /// # Ok::<(), umcp::Error>(())
 /// ```
 #[derive(Clone, Default)]
-pub struct CancelToken(Arc<Mutex<State>>);
+pub struct CancelToken(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// The token has been cancelled.
+    changed: Condvar,
+}
 
 #[derive(Default)]
 struct State {
@@ -52,7 +60,7 @@ impl CancelToken {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends every call that carries this token. Does not block. Idempotent.
@@ -61,6 +69,7 @@ impl CancelToken {
         state.cancelled = true;
         let requests = std::mem::take(&mut state.requests);
         drop(state);
+        self.0.changed.notify_all();
         for ((_, id), router) in requests {
             if let Some(router) = router.upgrade() {
                 router.cancel(id);
@@ -71,6 +80,13 @@ impl CancelToken {
     /// Returns whether the token has been cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.lock().cancelled
+    }
+
+    /// Waits for that long, or until the token is cancelled. Returns whether it is.
+    pub(crate) fn wait(&self, time: Duration) -> bool {
+        let waited = self.0.changed.wait_timeout_while(self.lock(), time, |it| !it.cancelled);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.cancelled
     }
 
     /// Lets this token cancel the request, also if it has been cancelled already, for as long as

@@ -40,6 +40,10 @@ pub enum EventKind {
     RequestReceived,
     /// The server was sent a reply.
     ReplySent,
+    /// A request failed and will be made again ([`Retry`](crate::Retry)): after
+    /// [`duration`](Event::duration), because of [`error`](Event::error) if it is not the tool that
+    /// reported a failure.
+    Retried,
     /// Something went wrong that no reply tells of: a request gets none, or the server sent what is
     /// no use.
     Error,
@@ -79,6 +83,7 @@ impl EventKind {
             Self::ReplyReceived => "reply-received",
             Self::RequestReceived => "request-received",
             Self::ReplySent => "reply-sent",
+            Self::Retried => "retried",
             Self::Error => "error",
         }
     }
@@ -214,7 +219,8 @@ impl Event {
         self.body.bytes
     }
 
-    /// Returns how long a call or a request took, from being sent to its end.
+    /// Returns how long a call or a request took, from being sent to its end, or how long the client
+    /// waits before it is [made again](EventKind::Retried).
     pub fn duration(&self) -> Option<Duration> {
         self.body.duration
     }

@@ -78,6 +78,7 @@ impl Pin {
 pub(crate) type Trace = dyn Fn() -> Vec<(String, String)> + Send + Sync;
 
 /// What a connection is opened with.
+#[derive(Clone)]
 pub(crate) struct Opening {
     pub(crate) server: Arc<str>,
     pub(crate) pin: Pin,

@@ -12,6 +12,7 @@ use crate::protocol::{
     ClientRequest, InputResponses, LogMessageParams, ProgressParams, ProtocolVersion,
 };
 use crate::session::cancel::{CancelToken, cancelled};
+use crate::session::event::EventKind;
 use crate::session::listeners::Call;
 use crate::session::router::{Interest, Sending, Sent, TIMED_OUT};
 use crate::session::standstill::Standstill;
@@ -231,6 +232,35 @@ impl<'a> PendingRequest<'a> {
 
     pub(crate) fn answered_by(&self) -> AnsweredBy {
         self.options.answered_by
+    }
+
+    /// Sends the request again as it was, after its reply or what came instead.
+    pub(crate) fn send_once_more(&mut self) -> Result<()> {
+        (self.is_renewed, self.is_repeated, self.is_overdue) = (false, false, false);
+        self.progress = f64::NEG_INFINITY;
+        self.send()?;
+        self.is_over = false;
+        Ok(())
+    }
+
+    /// Whether the request can be sent again after a wait.
+    pub(crate) fn may_go_on_after(&self, wait: Duration) -> bool {
+        !self.session.has_ended() && self.remaining() > wait
+    }
+
+    /// It will be sent again after a wait, because of an error or as its result was none to be content
+    /// with.
+    pub(crate) fn tell_retried(&self, error: Option<&Error>, wait: Duration) {
+        let (listeners, method) = (self.session.listeners(), self.method());
+        log::debug!("{}: {method} is made again in {wait:.1?}", self.server());
+        if listeners.want(EventKind::Retried) {
+            let mut body = listeners.body(EventKind::Retried, method);
+            body.name = self.name().map(str::to_owned);
+            body.duration = Some(wait);
+            body.error = error.cloned();
+            body.has_failed = true;
+            listeners.tell(body);
+        }
     }
 
     /// The clocks, for what the request has become.

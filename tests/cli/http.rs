@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -114,6 +116,37 @@ fn every_verb_works_at(url: &str) {
     assert!(run(&mut at(url, "ping")).expect(0).text().ends_with(" ms\n"));
     run(&mut at(url, "call fail")).expect(5);
     run(&mut at(url, "read memo://99")).expect(5);
+}
+
+#[test]
+fn what_is_turned_away_is_asked_again_if_that_is_wanted() {
+    // Answers the first request of that method with that status.
+    let flaky = |status: u16, method: &'static str| {
+        let asked = Arc::new(AtomicUsize::new(0));
+        serve(move |body| {
+            let message: Value = serde_json::from_slice(body).unwrap();
+            let is_it = message["method"] == method;
+            match is_it && asked.fetch_add(1, Ordering::SeqCst) == 0 {
+                true => (status, String::new()),
+                false => (200, answer(&message)),
+            }
+        })
+    };
+    let url = flaky(429, "tools/call");
+    let ended = run(&mut at(&url, "call add a=2 b=3 --retry 2")).expect(0);
+    assert_eq!(ended.text(), "5\n");
+    assert!(ended.stderr.contains("retried \"add\""), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    let url = flaky(429, "tools/call");
+    run(&mut at(&url, "call add a=2 b=3")).expect(4);
+    // It may have begun.
+    let url = flaky(503, "tools/call");
+    run(&mut at(&url, "call add a=2 b=3 --retry 2")).expect(4);
+    let url = flaky(503, "resources/read");
+    run(&mut at(&url, "read memo://1 --retry 2")).expect(0);
+    let unreachable = "http://127.0.0.1:9/mcp";
+    let ended = run(&mut at(unreachable, "ping --retry 1 --timeout 5s")).expect(4);
+    assert!(ended.stderr.contains("127.0.0.1:9"), "{ended:?}");
 }
 
 #[test]

@@ -49,6 +49,8 @@ mod meta;
 mod methods;
 #[cfg(feature = "http")]
 mod mirrored;
+#[cfg(feature = "http")]
+mod retry;
 mod rpc;
 mod snapshot;
 mod spec;

@@ -218,6 +218,9 @@ pub(crate) struct Options {
     /// How long to connect, and then to wait for the answer: 500ms, 30s, 2m, 1h [default: 30s, 60s]
     #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
+    /// Ask up to N times more after a failure that may pass, within the time; nothing is done twice
+    #[arg(long, global = true, value_name = "N", default_value_t = 0)]
+    pub(crate) retry: u32,
     /// Speak one era of the protocol only, instead of finding out
     #[arg(long, global = true, value_enum)]
     era: Option<EraName>,

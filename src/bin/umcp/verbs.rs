@@ -6,7 +6,7 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 use serde::Serialize;
 use serde_json::{Value, json};
-use umcp::{CallToolResult, Client, ClientBuilder, CompletionReference, Server};
+use umcp::{CallToolResult, Client, ClientBuilder, CompletionReference, EventKind, Retry, Server};
 
 use crate::arguments::{self, Argument, Given, Members};
 use crate::ask;
@@ -125,6 +125,8 @@ fn connect(
 ) -> Result<Client, Failure> {
     // A call that becomes a task is followed to its end.
     let builder = ask::the_user(eras::remembered(builder)).tasks();
+    let retry = Retry::new().attempts(cli.options.retry.saturating_add(1));
+    let builder = builder.retry(retry).on(EventKind::Retried, |event| complain(&event.to_string()));
     interrupt.open(builder, server)?.map_err(|error| match cli.wants_legacy() {
         true => Failure::no_legacy_server(error),
         false => error.into(),
