@@ -74,7 +74,23 @@ impl Threads {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use std::time::Duration;
+
+    #[test]
+    fn a_thread_is_one_of_them_from_its_beginning() {
+        let threads = Arc::new(Threads::default());
+        let (tell, told) = crossbeam_channel::unbounded();
+        for _ in 0..200 {
+            let (threads, tell) = (threads.clone(), tell.clone());
+            threads
+                .clone()
+                .spawn("looks", move || tell.send(threads.is_this_one()).unwrap())
+                .unwrap();
+        }
+        drop(tell);
+        assert_eq!(told.iter().filter(|is_one| *is_one).count(), 200);
+    }
 
     #[test]
     fn waits_for_what_ends_and_not_for_what_does_not() {

@@ -236,12 +236,6 @@ impl<T: Listed> Pages<T> {
         self.turn(result, bytes)
     }
 
-    /// Gives the next page that long.
-    pub(super) fn allow(&mut self, time: Duration) {
-        self.list.timeout = time;
-        self.list.max_total = time;
-    }
-
     /// The request for the next page.
     pub(super) fn ask(&mut self) -> Result<Request<'static, T::Result>> {
         if self.left == 0 {

@@ -102,8 +102,8 @@ fn ask(
     pages: &mut Pages<Tool>,
     call: &PendingRequest<'_>,
 ) -> Result<Pending<'static, ListToolsResult>> {
-    let left = call.remaining();
-    let mut request = pages.ask()?.timeout(left).max_total(left);
+    let (clocks, _) = call.clocks();
+    let mut request = pages.ask()?.within(clocks);
     if let Some(token) = call.cancel_token() {
         request = request.cancel_token(token);
     }

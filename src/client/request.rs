@@ -13,7 +13,7 @@ use crate::client::input::{self, Rounds, URL_REQUIRED};
 use crate::client::refresh::Refresh;
 use crate::client::retry::{Attempts, Retry};
 use crate::client::task::{self, Task, TaskOrResult};
-use crate::deadline::Deadline;
+use crate::deadline::{Clocks, Deadline};
 use crate::error::{Error, ErrorKind, Result, misfit, said};
 use crate::protocol::envelope::{Kind, Message, Outcome};
 use crate::protocol::meta::{RequestMeta, check};
@@ -227,6 +227,12 @@ impl<'a, T: Reply> Request<'a, T> {
         self
     }
 
+    /// The clocks that run already.
+    pub(super) fn within(mut self, clocks: Clocks) -> Self {
+        self.options.clocks = Some(clocks);
+        self
+    }
+
     /// Lets a token end the call from another thread.
     pub fn cancel_token(mut self, token: &CancelToken) -> Self {
         self.options.cancel = Some(token.clone());
@@ -383,7 +389,9 @@ impl<'a> Request<'a, CallToolResult> {
         let explain = |error: Error| error.server(session.server()).about("tools/call", &name);
         task::check_declared(&self.client).map_err(explain)?;
         if let Some(tasks) = &self.client.inner.tasks
-            && tasks.allows(&self.client, &name, &mut self.options).map_err(explain)?
+            && tasks
+                .allows(&self.client, &name, &mut self.options)
+                .map_err(|error| explain(error.ran(false)))?
             && let ClientRequest::CallTool(params) = &mut self.request
         {
             params.task.get_or_insert_default();

@@ -67,9 +67,10 @@ impl TaskTable {
             }
             let mut pages = tools.pages();
             loop {
-                pages.allow(clocks.next().0.remaining());
-                let Some(page) = pages.next() else { break };
-                if page?.items.iter().any(|other| other.name == tool) {
+                let (result, bytes) = pages.ask()?.within(clocks.clone()).call_sized()?;
+                let page = pages.turn(result, bytes)?;
+                let is_found = page.items.iter().any(|other| other.name == tool);
+                if is_found || page.next_cursor.is_none() {
                     break;
                 }
             }

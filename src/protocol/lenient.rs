@@ -1,5 +1,7 @@
 //! Readers for what servers really send.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -137,7 +139,7 @@ pub(crate) mod one_or_many {
     }
 }
 
-/// An object whose members keep their order.
+/// An object whose members keep their order. Of several with one name the last counts.
 pub(crate) mod ordered {
     use super::*;
 
@@ -166,9 +168,20 @@ pub(crate) mod ordered {
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut items = Vec::new();
-            while let Some(item) = map.next_entry()? {
-                items.push(item);
+            let mut items: Vec<(String, T)> = Vec::new();
+            let mut places = HashMap::new();
+            while let Some((name, item)) = map.next_entry::<String, T>()? {
+                match places.entry(name.clone()) {
+                    Entry::Vacant(place) => {
+                        place.insert(items.len());
+                        items.push((name, item));
+                    }
+                    Entry::Occupied(place) => {
+                        if let Some((_, earlier)) = items.get_mut(*place.get()) {
+                            *earlier = item;
+                        }
+                    }
+                }
             }
             Ok(items)
         }

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -62,6 +64,18 @@ impl SubscriptionFilter {
         let lists = self.tools_list_changed || self.prompts_list_changed;
         let lists = lists || self.resources_list_changed;
         !lists && self.resource_subscriptions.is_empty() && self.task_ids.is_empty()
+    }
+
+    /// What is in both.
+    pub(crate) fn among(mut self, wanted: &Self) -> Self {
+        self.tools_list_changed &= wanted.tools_list_changed;
+        self.prompts_list_changed &= wanted.prompts_list_changed;
+        self.resources_list_changed &= wanted.resources_list_changed;
+        let tasks: HashSet<&String> = wanted.task_ids.iter().collect();
+        self.task_ids.retain(|id| tasks.contains(id));
+        // A server may spell a URI in its own way.
+        self.resource_subscriptions.retain(|_| !wanted.resource_subscriptions.is_empty());
+        self
     }
 }
 

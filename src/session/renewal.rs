@@ -1,10 +1,10 @@
 //! A session that the server has ended is begun again, once for all who notice.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::deadline::{Clocks, Deadline};
 use crate::error::{Error, ErrorKind, Result};
-use crate::protocol::{ClientRequest, Era, SetLevelParams, SubscribeParams};
+use crate::protocol::{ClientRequest, Era, SetLevelParams};
 use crate::session::handshake::Attempt;
 use crate::session::{CancelToken, Session};
 use crate::transport::{Delivery, Inbox, Slot};
@@ -49,7 +49,7 @@ impl Session {
     /// Begins another session, unless somebody has since that generation. Blocks until the clocks'
     /// end at most.
     pub(super) fn renew(
-        &self,
+        self: &Arc<Self>,
         since: u64,
         slot: &Slot,
         clocks: &Clocks,
@@ -89,7 +89,7 @@ impl Session {
         }
     }
 
-    fn begin_anew(&self, clocks: &Clocks, cancel: Option<&CancelToken>) -> Result<()> {
+    fn begin_anew(self: &Arc<Self>, clocks: &Clocks, cancel: Option<&CancelToken>) -> Result<()> {
         let _under_way = UnderWay(self);
         log::debug!("{}: begins another session", self.server());
         self.router.forget_questions();
@@ -98,32 +98,23 @@ impl Session {
         let mut attempt = Attempt::over(self.router.clone(), &self.opening, clocks, cancel);
         let begun = attempt.begin(Era::Legacy);
         if begun.is_ok() {
-            self.restore(&mut attempt);
+            self.restore_level(&mut attempt);
         }
         // The connection goes on: what was not answered in time is not to stay on it.
         attempt.leave();
         begun?;
         self.renewal.lock().generation += 1;
-        self.router.interrupt_subscriptions();
+        self.watch_again();
         Ok(())
     }
 
-    /// LHTTP-9: what the session before knew of this client.
-    fn restore(&self, attempt: &mut Attempt<'_>) {
+    /// LHTTP-9: what the session before knew of this client. What it watched is asked for again once
+    /// there is a session, as that may take longer than whoever began this one can wait.
+    fn restore_level(&self, attempt: &mut Attempt<'_>) {
         if let Some(level) = self.log_level() {
             let told = attempt.ask(&ClientRequest::SetLevel(SetLevelParams::new(level)));
             if let Err(error) = told {
                 log::debug!("{}: the log level was lost: {error}", self.server());
-            }
-        }
-        for uri in self.watched.resources() {
-            let request = ClientRequest::Subscribe(SubscribeParams::new(uri.as_str()));
-            if let Err(error) = attempt.ask(&request) {
-                // SUB-21: nothing would be heard of it any more.
-                self.watched.forget(&uri);
-                let error = error.about(request.method(), &uri).server(self.server());
-                let error = error.hint("The server has begun another session: subscribe again");
-                self.router.stop_subscriptions(&uri, &error);
             }
         }
     }

@@ -18,6 +18,7 @@ use crate::protocol::{
 };
 use crate::session::feed::{ACKNOWLEDGED, Feed};
 use crate::session::router::{Interest, Sending, Sent};
+use crate::session::watched::Place;
 use crate::session::{AnsweredBy, CancelToken, Session, unclear_reply};
 use crate::transport::{Delivery, Notice, Slot};
 
@@ -55,7 +56,7 @@ struct EndingState {
     id: u64,
     is_closed: bool,
     /// What a legacy server watches for it.
-    resources: Vec<String>,
+    resources: Vec<Place>,
 }
 
 pub(crate) struct Subscription {
@@ -166,8 +167,8 @@ impl Subscription {
         let mut refusal = None;
         for uri in std::mem::take(&mut granted.resource_subscriptions) {
             match self.session.watch(&uri, clocks, cancel.as_ref()) {
-                Ok(()) => {
-                    self.ending.lock().resources.push(uri.clone());
+                Ok(place) => {
+                    self.ending.lock().resources.push(place);
                     granted.resource_subscriptions.push(uri);
                 }
                 // SUB-5: a modern server leaves it out of what it acknowledges.
@@ -282,6 +283,10 @@ impl Subscription {
     fn receive(&mut self, delivery: Delivery) -> Result<Option<Step>> {
         match delivery {
             Delivery::Notice(notice) if is_acknowledgement(&notice) => {
+                // One that comes when it was given up belongs to what is over.
+                if !matches!(self.stage, Stage::Asked(_)) {
+                    return Ok(None);
+                }
                 self.acknowledge(&notice).map(|()| Some(Step::Acknowledged))
             }
             Delivery::Notice(notice) => Ok(Some(Step::Heard(Heard::Notice(notice)))),
@@ -296,7 +301,8 @@ impl Subscription {
     fn acknowledge(&mut self, notice: &Notice) -> Result<()> {
         let server = self.session.server();
         let granted = match notice.message().parse::<SubscriptionsAcknowledgedParams>() {
-            Ok(acknowledged) => acknowledged.notifications,
+            // SUB-6: what nobody has asked for is dropped when it comes.
+            Ok(acknowledged) => acknowledged.notifications.among(&self.wanted.filter),
             Err(_) => {
                 log::warn!("{server}: the acknowledgement does not say of what");
                 self.wanted.filter.clone()
@@ -336,13 +342,14 @@ impl Subscription {
 
     /// The acknowledgement is due, a sign of life, or the next attempt.
     fn be_late(&mut self) -> Result<Option<Step>> {
-        const MOMENT: Duration = Duration::from_secs(1);
         let clocks = match &self.stage {
             Stage::Asked(clocks) => clocks,
             // It may have given one just now.
             Stage::Open if !self.idle_at().is_some_and(Deadline::has_passed) => return Ok(None),
             Stage::Open => {
-                self.session.router.withdraw(self.id(), "idle");
+                if let Some(delivery) = self.leave("idle") {
+                    return self.receive(delivery);
+                }
                 let text = "the server gave no sign of life on the subscription's connection";
                 return self.lose(Error::new(ErrorKind::Disconnected, text)).map(|()| None);
             }
@@ -357,16 +364,23 @@ impl Subscription {
         };
         let (_, clock, set_to) = clocks.next();
         let clock = clock.name();
-        if self.session.router.withdraw(self.id(), "timed out").is_none() {
-            // What ended it came just now, and is being put into the slot.
-            if let Some(delivery) = self.slot.receive(Deadline::after(MOMENT)) {
-                return self.receive(delivery);
-            }
+        if let Some(delivery) = self.leave("timed out") {
+            return self.receive(delivery);
         }
         let text = format!("no acknowledgement within {set_to:?} (`{clock}`)");
         let error = Error::new(ErrorKind::Timeout, text).hint(format!("Raise `{clock}`"));
         let error = self.session.router.overdue(error.ran(true));
         self.lose(error).map(|()| None)
+    }
+
+    /// Gives up what is waited for now. Returns what came just now and was being put into the slot, if
+    /// that has ended it.
+    fn leave(&mut self, why: &str) -> Option<Delivery> {
+        const MOMENT: Duration = Duration::from_secs(1);
+        match self.session.router.withdraw(self.id(), why) {
+            Some(_) => None,
+            None => self.slot.receive(Deadline::after(MOMENT)),
+        }
     }
 
     /// What it came on has ended. SUB-15: where that is not the whole connection, it is opened again,
@@ -380,7 +394,10 @@ impl Subscription {
             true => error.kind() == Disconnected && self.failures == 0,
             false => self.failures < MOST_FAILURES,
         };
-        if !is_lost || !is_worth_it || !self.session.answers_or_fails() {
+        // SUB-21: there is nothing to ask for again at a legacy server.
+        let is_asked_for = self.session.terms.version.era() == Era::Modern;
+        let can_be = is_asked_for && self.session.answers_or_fails();
+        if !is_lost || !is_worth_it || !can_be {
             return Err(error);
         }
         self.failures += 1;

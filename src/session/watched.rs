@@ -17,13 +17,18 @@ pub(super) struct Watched(Mutex<State>);
 #[derive(Default)]
 struct State {
     resources: HashMap<String, Resource>,
-    /// Those to be unsubscribed, by the thread that does.
-    unwanted: VecDeque<String>,
+    /// How many resources there have been.
+    last: u64,
+    /// What the server is still to be asked, by the thread that does.
+    wishes: VecDeque<Wish>,
+    /// How many resources the session does not know of yet.
+    unknown: usize,
     has_thread: bool,
 }
 
-#[derive(Default)]
 struct Resource {
+    /// What is forgotten and watched again later is another.
+    number: u64,
     subscriptions: usize,
     /// The server is being asked to begin or to stop. Without order between the two nobody would know
     /// what it does in the end.
@@ -32,24 +37,35 @@ struct Resource {
     waiting: Vec<u64>,
 }
 
+enum Wish {
+    Stop(String),
+    /// In a session that knows nothing of it.
+    Again(String),
+}
+
+/// A resource that is watched for somebody.
+pub(super) struct Place {
+    pub(super) uri: String,
+    number: u64,
+}
+
 impl Watched {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// What somebody is subscribed to.
-    pub(super) fn resources(&self) -> Vec<String> {
-        let state = self.lock();
-        let wanted = state.resources.iter().filter(|(_, resource)| resource.subscriptions > 0);
-        wanted.map(|(uri, _)| uri.clone()).collect()
-    }
-
-    /// The server does not watch it any more: whoever subscribes to it next asks for it again.
-    pub(super) fn forget(&self, uri: &str) {
-        let mut state = self.lock();
-        if state.resources.get(uri).is_some_and(|resource| !resource.is_changing) {
-            state.resources.remove(uri);
-        }
+impl State {
+    fn resource(&mut self, uri: &str) -> &mut Resource {
+        self.resources.entry(uri.to_owned()).or_insert_with(|| {
+            self.last += 1;
+            Resource {
+                number: self.last,
+                subscriptions: 0,
+                is_changing: false,
+                waiting: Vec::new(),
+            }
+        })
     }
 }
 
@@ -58,22 +74,40 @@ impl Watched {
 struct Change<'s> {
     session: &'s Session,
     uri: &'s str,
-    /// How many subscriptions there are then.
-    subscriptions: usize,
+    is_watched: bool,
+    /// In another session: why those who are subscribed to it hear nothing of it any more, unless it is
+    /// watched.
+    lost: Option<Error>,
 }
 
 impl Drop for Change<'_> {
     fn drop(&mut self) {
         let mut state = self.session.watched.lock();
         let Some(resource) = state.resources.get_mut(self.uri) else { return };
-        resource.is_changing = false;
-        resource.subscriptions = self.subscriptions;
         let waiting = std::mem::take(&mut resource.waiting);
-        if self.subscriptions == 0 {
+        // Whoever was subscribed to it may have left meanwhile.
+        let is_unwanted = self.is_watched && resource.subscriptions == 0;
+        resource.is_changing = is_unwanted;
+        if is_unwanted {
+            state.wishes.push_back(Wish::Stop(self.uri.to_owned()));
+        } else if !self.is_watched {
             state.resources.remove(self.uri);
         }
+        let mut is_known = false;
+        if self.lost.is_some() {
+            state.unknown = state.unknown.saturating_sub(1);
+            is_known = state.unknown == 0;
+        }
         drop(state);
-        waiting.into_iter().for_each(|id| self.session.router.ready(id));
+        let router = &self.session.router;
+        waiting.into_iter().for_each(|id| router.ready(id));
+        if let (Some(why), false) = (self.lost.take(), self.is_watched) {
+            let why = why.hint("The server has begun another session: subscribe again");
+            router.stop_subscriptions(self.uri, &why);
+        }
+        if is_known {
+            router.interrupt_subscriptions();
+        }
     }
 }
 
@@ -84,11 +118,11 @@ impl Session {
         uri: &str,
         clocks: &Clocks,
         cancel: Option<&CancelToken>,
-    ) -> Result<()> {
+    ) -> Result<Place> {
         let slot = Slot::for_replies();
-        loop {
+        let place = loop {
             let mut state = self.watched.lock();
-            let resource = state.resources.entry(uri.to_owned()).or_default();
+            let resource = state.resource(uri);
             if resource.is_changing {
                 let expected = self.router.expect(&slot, cancel)?;
                 resource.waiting.push(expected.id);
@@ -103,74 +137,115 @@ impl Session {
                     }
                 }
             }
-            if resource.subscriptions > 0 {
-                resource.subscriptions += 1;
-                return Ok(());
+            let place = Place { uri: uri.to_owned(), number: resource.number };
+            resource.subscriptions += 1;
+            if resource.subscriptions > 1 {
+                return Ok(place);
             }
             resource.is_changing = true;
-            break;
-        }
-        let mut change = Change { session: self, uri, subscriptions: 0 };
+            break place;
+        };
+        let mut change = Change { session: self, uri, is_watched: false, lost: None };
         let left = clocks.next().0.remaining();
         self.ask(ClientRequest::Subscribe(SubscribeParams::new(uri)), left, left, cancel)?;
-        change.subscriptions = 1;
-        Ok(())
+        change.is_watched = true;
+        Ok(place)
     }
 
     /// Counts one subscription less to each of these. The last one has the server told, on a thread of
     /// its own: this never blocks.
-    pub(super) fn unwatch(self: &Arc<Self>, uris: Vec<String>) {
+    pub(super) fn unwatch(self: &Arc<Self>, places: Vec<Place>) {
         let mut state = self.watched.lock();
-        for uri in uris {
-            let Some(resource) = state.resources.get_mut(&uri) else { continue };
+        for Place { uri, number } in places {
+            let resource = state.resources.get_mut(&uri).filter(|it| it.number == number);
+            let Some(resource) = resource else { continue };
             resource.subscriptions = resource.subscriptions.saturating_sub(1);
             if resource.subscriptions == 0 && !resource.is_changing {
                 resource.is_changing = true;
-                state.unwanted.push_back(uri);
+                state.wishes.push_back(Wish::Stop(uri));
             }
         }
-        if state.has_thread || state.unwanted.is_empty() || self.router.has_ended() {
+        drop(state);
+        self.fulfil();
+    }
+
+    /// LHTTP-9: has another session watch what was watched in the one before, on a thread of its own. A
+    /// subscription that it refuses ends, as nothing would be heard of it any more.
+    pub(super) fn watch_again(self: &Arc<Self>) {
+        let mut state = self.watched.lock();
+        let State { resources, wishes, unknown, .. } = &mut *state;
+        for (uri, resource) in resources.iter_mut().filter(|(_, it)| !it.is_changing) {
+            resource.is_changing = true;
+            *unknown += 1;
+            wishes.push_back(Wish::Again(uri.clone()));
+        }
+        let is_known = *unknown == 0;
+        drop(state);
+        // SUB-17: whatever has happened until the session knows all is missed.
+        match is_known {
+            true => self.router.interrupt_subscriptions(),
+            false => self.fulfil(),
+        }
+    }
+
+    /// Starts the thread, if there is something to be asked and it is not running.
+    fn fulfil(self: &Arc<Self>) {
+        let mut state = self.watched.lock();
+        if state.has_thread || state.wishes.is_empty() || self.router.has_ended() {
             return;
         }
         state.has_thread = true;
         drop(state);
         let session = self.clone();
-        let started = self.router.threads.spawn("umcp-unsubscribe", move || session.unsubscribe());
+        let started = self.router.threads.spawn("umcp-watch", move || {
+            let _thread = Fulfilling(&session);
+            while let Some(wish) = session.next_wish() {
+                session.fulfil_one(&wish);
+            }
+        });
         if let Err(error) = started {
-            log::warn!("{}: no thread to unsubscribe: {error}", self.server());
-            while let Some(uri) = self.next_unwanted() {
-                drop(Change { session: self, uri: &uri, subscriptions: 0 });
-            }
-        }
-    }
-
-    fn unsubscribe(self: &Arc<Self>) {
-        /// A panic of the program's own code must not be the last of all such threads.
-        struct Thread<'s>(&'s Watched);
-        impl Drop for Thread<'_> {
-            fn drop(&mut self) {
-                if std::thread::panicking() {
-                    self.0.lock().has_thread = false;
-                }
-            }
-        }
-        let _thread = Thread(&self.watched);
-        let timeouts = &self.opening.timeouts;
-        while let Some(uri) = self.next_unwanted() {
-            let _change = Change { session: self, uri: &uri, subscriptions: 0 };
-            let request = ClientRequest::Unsubscribe(SubscribeParams::new(&uri));
-            if let Err(why) = self.ask(request, timeouts.request, timeouts.max_total, None) {
-                log::debug!("{}: not unsubscribed: {why}", self.server());
+            let text = format!("no thread to ask about resources: {error}");
+            let error = Error::new(ErrorKind::Limit, text).server(self.server());
+            log::warn!("{error}");
+            while let Some(wish) = self.next_wish() {
+                let mut change = self.change(&wish);
+                change.lost = change.lost.take().map(|_| error.clone());
             }
         }
     }
 
     /// The next one, or the end of the thread.
-    fn next_unwanted(&self) -> Option<String> {
+    fn next_wish(&self) -> Option<Wish> {
         let mut state = self.watched.lock();
-        let next = state.unwanted.pop_front();
+        let next = state.wishes.pop_front();
         state.has_thread = next.is_some();
         next
+    }
+
+    fn change<'s>(&'s self, wish: &'s Wish) -> Change<'s> {
+        let lost =
+            || Error::new(ErrorKind::Disconnected, "the server was not asked to go on with it");
+        let (uri, lost) = match wish {
+            Wish::Stop(uri) => (uri, None),
+            Wish::Again(uri) => (uri, Some(lost().server(self.server()))),
+        };
+        Change { session: self, uri, is_watched: false, lost }
+    }
+
+    fn fulfil_one(self: &Arc<Self>, wish: &Wish) {
+        let timeouts = &self.opening.timeouts;
+        let mut change = self.change(wish);
+        let (request, is_watched) = match wish {
+            Wish::Stop(uri) => (ClientRequest::Unsubscribe(SubscribeParams::new(uri)), false),
+            Wish::Again(uri) => (ClientRequest::Subscribe(SubscribeParams::new(uri)), true),
+        };
+        match self.ask(request, timeouts.request, timeouts.max_total, None) {
+            Ok(()) => change.is_watched = is_watched,
+            Err(why) => {
+                log::debug!("{}: {why}", self.server());
+                change.lost = change.lost.take().map(|_| why);
+            }
+        }
     }
 
     fn ask(
@@ -198,6 +273,18 @@ impl Session {
             if let Some(reply) = request.wait(None) {
                 return reply.map(drop);
             }
+        }
+    }
+}
+
+/// Also a panic, of the program's own code, does not keep what is left from being asked.
+struct Fulfilling<'s>(&'s Arc<Session>);
+
+impl Drop for Fulfilling<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.watched.lock().has_thread = false;
+            self.0.fulfil();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Subscriptions at the wire, in both eras: what is asked for, what comes of it, and how it ends.
 
 use std::io::{BufRead, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -631,6 +632,30 @@ fn a_resource_that_is_refused_is_left_out() {
         assert!(
             seen.chunks(2).all(|pair| pair.get(1).is_none_or(|it| it == "resources/unsubscribe"))
         );
+    });
+}
+
+// SUB-21
+#[test]
+fn a_panic_of_the_program_does_not_keep_the_rest_from_being_unsubscribed() {
+    soon(|| {
+        let (server, see) = changing(Era::Legacy);
+        let panics = AtomicBool::new(true);
+        let trace = move || {
+            let is_it = thread::current().name() == Some("umcp-watch");
+            assert!(!is_it || !panics.swap(false, Ordering::SeqCst), "of the program");
+            [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]
+        };
+        let client = Client::builder().trace_context(trace).open(server).unwrap();
+        let both = client.subscribe().resource("x:a").resource("x:b").open().unwrap();
+        drop(both);
+        assert_eq!(next_about(&see).0, "resources/subscribe");
+        assert_eq!(next_about(&see).0, "resources/subscribe");
+        assert_eq!(next_about(&see), about("resources/unsubscribe", "x:b"));
+        // The one is over, for all that the server was not told.
+        drop(client.subscribe().resource("x:a").open().unwrap());
+        assert_eq!(next_about(&see), about("resources/subscribe", "x:a"));
+        assert_eq!(next_about(&see), about("resources/unsubscribe", "x:a"));
     });
 }
 

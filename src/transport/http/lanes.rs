@@ -138,6 +138,7 @@ impl Shared {
     pub(super) fn set_under_way(&self, id: u64, is_under_way: bool) {
         if let Some(busy) = self.lock().lanes.busy.get_mut(&Key::Request(id)) {
             busy.is_under_way = is_under_way;
+            busy.heard_at = Instant::now();
         }
     }
 
