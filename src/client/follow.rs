@@ -363,12 +363,24 @@ impl Follow {
         all_answered
     }
 
-    /// The first of these keys that has been answered before.
-    pub(super) fn find_answered<'k>(&self, answers: &'k InputResponses) -> Option<&'k String> {
-        answers.keys().find(|key| self.answered.contains(*key))
+    /// Whether the server has been sent an answer to one of these, or is being sent one.
+    pub(super) fn knows_one_of(&self, answers: &InputResponses) -> bool {
+        let is_on_its_way = matches!(self.step, Step::Asked(Ask::Update, _));
+        let unsent = self.unsent.as_ref().filter(|_| !is_on_its_way);
+        let is_kept = |key: &String| unsent.is_some_and(|unsent| unsent.contains_key(key));
+        answers.keys().any(|key| self.answered.contains(key) && !is_kept(key))
     }
 
-    pub(super) fn has_answered(&mut self, answers: &InputResponses) {
+    /// The server was sent these answers, by hand.
+    pub(super) fn was_answered(&mut self, answers: &InputResponses) {
+        if let Some(unsent) = &mut self.unsent {
+            unsent.retain(|key, _| !answers.contains_key(key));
+        }
+        self.unsent = self.unsent.take().filter(|unsent| !unsent.is_empty());
+        self.has_answered(answers);
+    }
+
+    fn has_answered(&mut self, answers: &InputResponses) {
         self.answered.extend(answers.keys().cloned());
         self.ask_at_once();
     }

@@ -56,7 +56,10 @@ impl Rounds {
         }
         let questions = round.input_requests.unwrap_or_default();
         check(client, &questions, call.answered_by()).map_err(|error| {
-            let hint = "Set a handler on the client's builder, or answer with `Request::answers`";
+            let hint = match call.answered_by() {
+                AnsweredBy::Caller => "Answer with `Request::answers`",
+                _ => "Set a handler on the client's builder, or answer with `Request::answers`",
+            };
             match reply.parse::<Box<RawValue>>() {
                 Ok(asked) => error.hint(hint).asks(asked),
                 Err(_) => error.hint(hint),

@@ -378,7 +378,8 @@ impl Client {
         Request::new(self, ClientRequest::Complete(Box::new(params)))
     }
 
-    /// Returns a builder for a subscription to what changes at the server: its lists, and resources.
+    /// Returns a builder for a subscription to what changes at the server: its lists, resources and
+    /// tasks.
     ///
     /// ```
     /// # use umcp::{Client, Server, json};
@@ -439,7 +440,7 @@ impl Client {
     }
 
     /// Changes the directories and files that the server may work on, of a client that was opened
-    /// with a [`root`](ClientBuilder::root). A legacy server is told; a modern one asks when it needs
+    /// with [`root`](ClientBuilder::root) or [`roots`](ClientBuilder::roots). A legacy server is told; a modern one asks when it needs
     /// them.
     ///
     /// # Errors

@@ -162,6 +162,10 @@ impl<'a, T: Reply> Request<'a, T> {
     /// [`InputRequired`](ErrorKind::InputRequired), to be answered with [`answers`](Self::answers). A
     /// legacy server asks while the call runs, where only handlers can answer: it is not told anything
     /// else than at the beginning.
+    ///
+    /// A call that may become a [task](crate::Task) is asked inside the task, too: start it with
+    /// [`start_task`](Self::start_task), and answer with [`Task::update`](crate::Task::update). What is
+    /// asked in the task of a call that is waited for ends both.
     pub fn by_hand(mut self) -> Self {
         self.options.answered_by = AnsweredBy::Caller;
         self

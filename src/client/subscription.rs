@@ -19,6 +19,8 @@ use crate::session::{self, CancelToken, Ending, Heard, Wanted};
 pub struct SubscriptionBuilder {
     client: Client,
     wanted: Wanted,
+    /// All lists that the server reports, whichever those are.
+    lists: bool,
 }
 
 impl SubscriptionBuilder {
@@ -31,7 +33,7 @@ impl SubscriptionBuilder {
             idle: None,
             cancel: None,
         };
-        Self { client: client.clone(), wanted }
+        Self { client: client.clone(), wanted, lists: false }
     }
 
     /// Wants to know when the list of tools has changed.
@@ -58,37 +60,26 @@ impl SubscriptionBuilder {
         self
     }
 
-    /// Wants to know when any list has changed, of those that the server says it reports.
+    /// Wants to know when any list has changed, as far as the server reports that.
     pub fn lists(mut self) -> Self {
-        let all = SubscriptionFilter {
-            tools_list_changed: true,
-            prompts_list_changed: true,
-            resources_list_changed: true,
-            ..SubscriptionFilter::default()
-        };
-        let offered = offered(all, &self.client);
-        let filter = &mut self.wanted.filter;
-        filter.tools_list_changed |= offered.tools_list_changed;
-        filter.prompts_list_changed |= offered.prompts_list_changed;
-        filter.resources_list_changed |= offered.resources_list_changed;
+        self.lists = true;
         self
     }
 
-    /// Wants to know how this [task](crate::Task) goes on, by its id, instead of asking for its state
-    /// again and again. Can be said of many. Only for the tasks of 2026-07-28, and servers may leave it
-    /// out.
+    /// Wants to know when this [task](crate::Task) has moved on, by its id, rather than to ask for its
+    /// state again and again. Can be said of many. Only for the tasks of 2026-07-28, and servers may
+    /// leave it out: [`acknowledged`](Subscription::acknowledged) shows that.
+    ///
+    /// What happened before the server acknowledged it, or while a connection was broken, is not told:
+    /// ask once after [`open`](Self::open), and at [`Change::Missed`].
     ///
     /// ```no_run
     /// # fn wait(client: umcp::Client, mut task: umcp::Task) -> umcp::Result<()> {
-    /// use umcp::Change;
+    /// use std::time::Duration;
     ///
-    /// for change in client.subscribe().task(task.id()).open()? {
-    ///     if let Change::TaskUpdated { task } = change? {
-    ///         println!("{:?}", task.task.status);
-    ///         if task.task.status.is_terminal() {
-    ///             break;
-    ///         }
-    ///     }
+    /// let mut changes = client.subscribe().task(task.id()).open()?;
+    /// while !task.get()?.task.status.is_terminal() {
+    ///     changes.next_timeout(Duration::from_secs(60))?;
     /// }
     /// println!("{}", task.wait()?.text());
     /// # Ok(())
@@ -97,11 +88,6 @@ impl SubscriptionBuilder {
     pub fn task(mut self, id: impl Into<String>) -> Self {
         self.wanted.filter.task_ids.push(id.into());
         self
-    }
-
-    /// Returns what is to be subscribed to.
-    pub fn filter(&self) -> &SubscriptionFilter {
-        &self.wanted.filter
     }
 
     /// Sets how long to wait for the server's acknowledgement, instead of
@@ -146,11 +132,11 @@ impl SubscriptionBuilder {
     /// [`Ended`](ErrorKind::Ended) if the server ended it at once, and as
     /// [`Request::call`](crate::Request::call).
     pub fn open(self) -> Result<Subscription> {
-        let Self { client, mut wanted } = self;
+        let Self { client, mut wanted, lists } = self;
         let problem =
             |kind, text: &str| Error::new(kind, text).server(client.inner.session.server());
         let asked = wanted.filter;
-        if asked.is_empty() {
+        if asked.is_empty() && !lists {
             let error = problem(ErrorKind::InvalidInput, "there is nothing to subscribe to");
             return Err(error.hint("Name it: `lists`, `resource` or `task`"));
         }
@@ -159,9 +145,10 @@ impl SubscriptionBuilder {
             task::check_declared(&client)
                 .map_err(|error| error.server(client.inner.session.server()))?;
         }
-        wanted.filter = offered(asked.clone(), &client);
+        let all = if lists { with_lists(asked.clone()) } else { asked.clone() };
+        wanted.filter = offered(all.clone(), &client);
         if wanted.filter.is_empty() {
-            let text = format!("the server does not offer this: it declared no {}", needed(&asked));
+            let text = format!("the server does not offer this: it declared no {}", needed(&all));
             return Err(problem(ErrorKind::Unsupported, &text));
         }
         let inner = session::Subscription::open(&client.inner.session, wanted)?;
@@ -170,6 +157,15 @@ impl SubscriptionBuilder {
             log::warn!("{}: does not deliver all that was subscribed to", client.server_name());
         }
         Ok(Subscription { inner, end: None, client })
+    }
+}
+
+fn with_lists(asked: SubscriptionFilter) -> SubscriptionFilter {
+    SubscriptionFilter {
+        tools_list_changed: true,
+        prompts_list_changed: true,
+        resources_list_changed: true,
+        ..asked
     }
 }
 
@@ -226,7 +222,8 @@ impl fmt::Debug for SubscriptionBuilder {
     }
 }
 
-/// What has changed at a server. Only that it has: ask for the list or read the resource again.
+/// What has changed at a server. Of lists and resources only that they have: ask for the list, or read
+/// the resource, again.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Change {

@@ -163,13 +163,13 @@ impl Task {
                 "a legacy server asks while its task is waited for",
             );
         }
-        if self.0.find_answered(&answers).is_some() || answers.is_empty() {
+        if self.0.knows_one_of(&answers) || answers.is_empty() {
             let text =
                 "each thing that the server asks for is answered once, and not before it asks";
             return refused(ErrorKind::InvalidInput, text);
         }
         self.ask("tasks/update", &UpdateTaskParams::new(self.id(), answers.clone()))?;
-        self.0.has_answered(&answers);
+        self.0.was_answered(&answers);
         Ok(())
     }
 

@@ -198,7 +198,7 @@ fn a_resource_that_cannot_be_watched_is_said_and_the_rest_watched() {
         let server = server(era, "{}", &then);
         let ended = run(&mut watch("--resource a:/b", &server)).expect(4);
         assert_eq!(ended.text(), "info db: a b\n");
-        assert!(ended.stderr.contains("it declared no `resources.subscribe`"), "{ended:?}");
+        assert!(ended.stderr.contains("no `resources.subscribe`"), "{ended:?}");
     }
 }
 

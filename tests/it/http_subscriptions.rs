@@ -401,13 +401,14 @@ fn a_subscription_that_the_next_session_does_not_go_on_with_ends() {
         current.store(10, Ordering::SeqCst);
         assert_eq!(call(&client).unwrap(), "done");
         assert_eq!(kept.next().unwrap().unwrap(), Change::Missed { dropped: 0 });
+        let mut anew = Vec::new();
         for subscription in gone {
             let end = subscription.last().unwrap().unwrap_err();
             assert_eq!((end.kind(), end.method()), (ErrorKind::Rpc, Some("resources/subscribe")));
             assert!(end.to_string().contains("no such resource"), "{end}");
             assert!(end.to_string().contains("subscribe again"), "{end}");
             // Nor is it taken for subscribed. What is over does not end this.
-            std::mem::forget(to("x:gone").unwrap());
+            anew.push(to("x:gone").unwrap());
         }
         assert_eq!(breaks.last().unwrap().unwrap_err().kind(), ErrorKind::Disconnected);
         assert_eq!(kept.try_next().unwrap(), None);

@@ -174,6 +174,16 @@ fn what_the_server_did_not_declare_is_not_subscribed_to() {
             assert!(lacking.to_string().contains("no `resources.subscribe`"), "{lacking}");
             let nothing = client.subscribe().open().unwrap_err();
             assert_eq!(nothing.kind(), ErrorKind::InvalidInput);
+            let all = client.subscribe().lists().open().unwrap();
+            assert!(all.acknowledged().tools_list_changed);
+            assert!(!all.acknowledged().prompts_list_changed);
+            if era != Era::Legacy {
+                assert_eq!(see.recv().unwrap(), json!({ "toolsListChanged": true }));
+            }
+            drop(all);
+            if era != Era::Legacy {
+                assert_eq!(see.recv().unwrap(), Value::Null);
+            }
             let some = client.subscribe().tools().resource("x:a").open().unwrap();
             assert!(some.acknowledged().tools_list_changed);
             assert!(some.acknowledged().resource_subscriptions.is_empty());
@@ -181,6 +191,23 @@ fn what_the_server_did_not_declare_is_not_subscribed_to() {
                 assert_eq!(see.recv().unwrap(), json!({ "toolsListChanged": true }));
             }
             assert!(see.try_recv().is_err());
+        }
+    });
+}
+
+// METH-1, METH-2
+#[test]
+fn a_server_that_reports_no_list_is_not_subscribed_to_for_all() {
+    soon(|| {
+        for era in ERAS {
+            let server = Server::in_memory(move |peer| {
+                let next = opening(&peer, era, json!({ "tools": {} }));
+                assert!(next.is_none(), "{next:?}");
+            });
+            let client = Client::open(server.era(era)).unwrap();
+            let error = client.subscribe().lists().open().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains("no `tools.listChanged`"), "{error}");
         }
     });
 }

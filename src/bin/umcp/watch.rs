@@ -117,20 +117,21 @@ impl Watch {
 /// unasked. Returns when that has ended, or at once if there is nothing to subscribe to.
 fn subscribe(client: &Client, resources: &[String]) -> Result<(), Error> {
     let is_legacy = client.protocol_version().era() == Era::Legacy;
-    let mut wanted = client.subscribe();
-    if !is_legacy {
-        wanted = wanted.lists();
-    }
-    wanted = resources.iter().fold(wanted, SubscriptionBuilder::resource);
-    if wanted.filter().is_empty() {
-        if !is_legacy {
+    let wanted = match is_legacy {
+        true if resources.is_empty() => return Ok(()),
+        true => client.subscribe(),
+        false => client.subscribe().lists(),
+    };
+    let changes = match resources.iter().fold(wanted, SubscriptionBuilder::resource).open() {
+        Err(error) if resources.is_empty() && error.kind() == ErrorKind::Unsupported => {
             let name = client.server_name();
             complain(&format!("{name}: the server declares no changes to listen to"));
+            return Ok(());
         }
-        return Ok(());
-    }
+        opened => opened?,
+    };
     // What it says is printed as it comes, with everything else.
-    for change in wanted.open()? {
+    for change in changes {
         match change {
             Ok(Change::Missed { .. }) => {
                 let name = client.server_name();
