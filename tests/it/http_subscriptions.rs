@@ -18,6 +18,7 @@ use crate::stdio::discovered;
 use crate::support::http::{self as example, Mode, Options};
 
 const ID: &str = "io.modelcontextprotocol/subscriptionId";
+const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 fn everything() -> Value {
     json!({
@@ -266,6 +267,33 @@ fn a_stream_without_a_sign_of_life_is_opened_again_if_that_is_wanted() {
         chunks.event(&tools(&first));
         assert_eq!(waits.join().unwrap(), Change::ToolsChanged);
         assert!(endpoint.seen().is_empty());
+    });
+}
+
+// TASK-28, SUB-20
+#[test]
+fn a_task_is_subscribed_to_on_a_stream_of_its_own() {
+    soon(|| {
+        let capabilities = json!({ "tools": {}, "extensions": { TASKS: {} } });
+        let endpoint = Endpoint::bare(move |post| match post.what() {
+            "server/discover" => answer(post, &discovered(&capabilities)),
+            _ => {
+                let mut state = crate::tasks::completed(said("done"));
+                state["taskId"] = "t1".into();
+                let state = notification(post, "notifications/tasks", state);
+                let all = [acknowledged(post), state, ended(post)];
+                stream(move |chunks| all.iter().for_each(|message| chunks.event(message)))
+            }
+        });
+        let client = Client::builder().tasks().open(endpoint.server()).unwrap();
+        let mut subscription = client.subscribe().task("t1").open().unwrap();
+        let Change::TaskUpdated { task } = subscription.next().unwrap().unwrap() else { panic!() };
+        assert_eq!(task.task.task_id, "t1");
+        assert_eq!(subscription.next().unwrap().unwrap_err().kind(), ErrorKind::Ended);
+        let listen = endpoint.next("subscriptions/listen");
+        let extensions = "/params/_meta/io.modelcontextprotocol~1clientCapabilities/extensions";
+        assert_eq!(listen.body.pointer(extensions), Some(&json!({ TASKS: {} })));
+        assert_eq!(listen.body["params"]["notifications"], json!({ "taskIds": ["t1"] }));
     });
 }
 
