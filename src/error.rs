@@ -246,7 +246,7 @@ impl Error {
     /// Whether the same may work a little later, for all that shows.
     pub(crate) fn may_pass(&self) -> bool {
         let is_lost = matches!(self.kind(), ErrorKind::Unreachable | ErrorKind::Disconnected);
-        is_lost && self.refusal().is_none()
+        is_lost && self.refusal() != Some(Refusal::Unrecognised)
     }
 
     pub(crate) fn ran(self, may_have_run: bool) -> Self {

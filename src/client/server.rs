@@ -19,7 +19,7 @@ use crate::session::Pin;
 use crate::transport::memory::Peer;
 use crate::transport::stdio::Launch;
 use crate::transport::stream::ByteStream;
-use crate::transport::{Connect, memory, stdio, stream};
+use crate::transport::{Connect, memory, restarting, stdio, stream};
 
 /// How to reach one server, and what to allow it.
 ///
@@ -41,6 +41,7 @@ pub struct Server {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     fast_path: bool,
+    respawns: u32,
     #[cfg(feature = "http")]
     settings: Settings,
     /// The first setting that does not fit.
@@ -64,6 +65,7 @@ impl Server {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             fast_path: !cfg!(umcp_threads),
+            respawns: 0,
             #[cfg(feature = "http")]
             settings: Settings::default(),
             problem: None,
@@ -239,6 +241,35 @@ impl Server {
         self.command_line("guard", |line| line.guard = true)
     }
 
+    /// Has a server that has ended started again when it is needed next, up to so many times in a row.
+    ///
+    /// The call that needs it waits for that, within its own clocks. What was being asked when the
+    /// server ended is asked again if that cannot do anything twice: a list, a resource, a call that
+    /// had not left. Any other call fails with [`Disconnected`](ErrorKind::Disconnected), and its
+    /// [`may_have_run`](Error::may_have_run) is true. The log level, the roots and subscriptions are
+    /// there again, these with a gap ([`Change::Missed`](crate::Change::Missed)).
+    ///
+    /// The first start is at once, each further one later than the one before, up to half a minute after
+    /// it; a server that was there for a minute counts as started. When all are used up the connection
+    /// has ended. Each time there are events: [`Disconnected`](crate::EventKind::Disconnected) and
+    /// [`Connected`](crate::EventKind::Connected).
+    ///
+    /// What the server says of itself ([`Client::capabilities`](crate::Client::capabilities) and the
+    /// like) is taken to be what it was. It is for servers that are commands, streams or in memory: a
+    /// server at a URL begins a session anew by itself.
+    ///
+    /// ```no_run
+    /// use umcp::{Client, Server};
+    ///
+    /// let client = Client::open(Server::command("my-server").respawn(5))?;
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    #[must_use]
+    pub fn respawn(mut self, times: u32) -> Self {
+        self.respawns = times;
+        self
+    }
+
     /// Sets the name that errors and logs call the server by, instead of one made from the command
     /// or the URL.
     #[must_use]
@@ -336,20 +367,24 @@ impl Server {
         if let Some(problem) = &self.problem {
             return Err(Error::new(ErrorKind::InvalidInput, problem.as_str()));
         }
-        match &self.reach {
+        let connect = match &self.reach {
             Reach::Command(line) if line.program.is_empty() => {
-                Err(Error::new(ErrorKind::InvalidInput, "there is no command to start"))
+                return Err(Error::new(ErrorKind::InvalidInput, "there is no command to start"));
             }
-            Reach::Command(line) => Ok(stdio::connect(Launch {
+            Reach::Command(line) => stdio::connect(Launch {
                 line: line.clone(),
                 limits: self.limits.clone(),
                 timeouts: self.timeouts.clone(),
                 fast_path: self.fast_path,
-            })),
-            Reach::Url(url) => self.connect_url(url),
-            Reach::Stream(open) => Ok(stream::connect(open.clone(), self.limits.clone())),
-            Reach::Memory(serve) => Ok(memory::connect(serve.clone())),
-        }
+            }),
+            Reach::Url(url) => return self.connect_url(url),
+            Reach::Stream(open) => stream::connect(open.clone(), self.limits.clone()),
+            Reach::Memory(serve) => memory::connect(serve.clone()),
+        };
+        Ok(match self.respawns {
+            0 => connect,
+            times => restarting::connect(connect, times),
+        })
     }
 
     #[cfg(feature = "http")]

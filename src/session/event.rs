@@ -11,9 +11,11 @@ use crate::protocol::{LogMessageParams, RawJson};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// The connection is open. The first event of all.
+    /// The connection is open: the first event of all, and one for each time that a server has been
+    /// [started again](crate::Server::respawn).
     Connected,
-    /// The connection has ended; [`error`](Event::error) says why. The last event of all.
+    /// The connection has ended; [`error`](Event::error) says why. The last event of all, unless the
+    /// server is [started again](crate::Server::respawn).
     Disconnected,
     /// The call of a tool has ended, with a result or without: after all its rounds and repetitions,
     /// and with the task that it has become, unless that was handed out.
@@ -135,6 +137,8 @@ pub(crate) struct Body {
     pub(crate) has_failed: bool,
     /// A notification that belongs to no call.
     pub(crate) is_aside: bool,
+    /// Nothing follows.
+    pub(crate) is_last: bool,
 }
 
 impl Body {
@@ -153,6 +157,7 @@ impl Body {
             error: None,
             has_failed: false,
             is_aside: false,
+            is_last: false,
         }
     }
 }
@@ -169,7 +174,7 @@ impl Event {
     }
 
     pub(crate) fn is_last(&self) -> bool {
-        self.kind() == EventKind::Disconnected
+        self.body.is_last
     }
 
     pub(crate) fn is_aside(&self) -> bool {

@@ -226,6 +226,7 @@ impl<'o> Attempt<'o> {
             speaking: speaking.as_ref().map(|speaking| speaking.of(AnsweredBy::Handlers)),
             meta: &RequestMeta::default(),
             mirror: &[],
+            session: None,
             interest: Interest { silent: true, asks_era, ..Interest::default() },
             standstill: None,
             feed: None,

@@ -246,6 +246,21 @@ impl Listeners {
         }
     }
 
+    /// The connection has ended, and may be begun again: calls go on.
+    pub(crate) fn lose(&self, why: &Error) {
+        if self.want(EventKind::Disconnected) {
+            let error = Some(why.clone());
+            self.tell(Body { error, ..self.body(EventKind::Disconnected, "") });
+        }
+    }
+
+    /// Another connection has been begun.
+    pub(crate) fn go_on(&self) {
+        if self.want(EventKind::Connected) {
+            self.tell(self.body(EventKind::Connected, ""));
+        }
+    }
+
     fn end_in(&self, state: &mut State, why: &Error) {
         for call in std::mem::take(&mut state.calls).into_values() {
             // What has come is not lost with the connection.
@@ -253,7 +268,8 @@ impl Listeners {
             self.push(state, ended(call.body, call.at, reply.as_ref().ok_or(why)));
         }
         let error = Some(why.clone());
-        let last = Event::new(Body { error, ..self.body(EventKind::Disconnected, "") });
+        let is_last = true;
+        let last = Event::new(Body { error, is_last, ..self.body(EventKind::Disconnected, "") });
         self.push(state, last.clone());
         state.phase = Phase::Ended(last);
         state.streams.clear();

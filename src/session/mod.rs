@@ -181,6 +181,12 @@ impl Session {
         self.router.transport().is_ok_and(|transport| transport.facts().answers_or_fails)
     }
 
+    /// Whether what has broken can be had again.
+    fn goes_on(&self) -> bool {
+        let facts = self.router.transport().map(|transport| transport.facts());
+        !self.has_ended() && facts.is_ok_and(|it| it.answers_or_fails || it.restarts)
+    }
+
     /// Whether a server may send requests that handlers answer, on threads of their own.
     fn may_be_asked(&self) -> bool {
         self.terms.version.era() == Era::Legacy && self.opening.answers.is_some()
@@ -253,8 +259,11 @@ impl Session {
     /// Makes a request whose answer is of no interest. What cannot be sent is not missed.
     pub(crate) fn tell(&self, request: &ClientRequest) {
         let speaking = self.speaking();
-        self.router
-            .tell(request, speaking.as_ref().map(|speaking| speaking.of(AnsweredBy::Handlers)));
+        self.router.tell(
+            request,
+            speaking.as_ref().map(|it| it.of(AnsweredBy::Handlers)),
+            self.generation(),
+        );
     }
 
     /// Does nothing until `until`, the end of the connection, or a token that is cancelled.

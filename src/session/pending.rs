@@ -123,7 +123,9 @@ impl<'a> PendingRequest<'a> {
             is_overdue: false,
             standstill: may_be_asked.then(Default::default),
         };
-        if let Err(error) = pending.send() {
+        // A server that has ended may be started again now.
+        let failure = pending.send().err().and_then(|error| pending.send_anew(error));
+        if let Some(error) = failure {
             let error = pending.explain(error);
             pending.conclude(Err(&error));
             return Err(error);
@@ -158,6 +160,7 @@ impl<'a> PendingRequest<'a> {
             speaking: speaking.as_ref().map(|speaking| speaking.of(options.answered_by)),
             meta: &options.meta,
             mirror: &options.mirror,
+            session: Some(self.generation),
             interest,
             standstill: self.standstill.as_ref().map(|(standstill, _)| standstill),
             feed: None,
@@ -381,7 +384,7 @@ impl<'a> PendingRequest<'a> {
     /// reason. Returns why there is no reply, if not.
     fn send_anew(&mut self, error: Error) -> Option<Error> {
         let is_over = error.refusal() == Some(Refusal::UnknownSession);
-        if is_over && !self.is_renewed && !error.may_have_run() {
+        if is_over && !self.is_renewed && (!error.may_have_run() || self.request.is_read()) {
             self.is_renewed = true;
             return self.renew().err();
         }

@@ -6,7 +6,7 @@ use crate::deadline::{Clocks, Deadline};
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::{ClientRequest, Era, SetLevelParams};
 use crate::session::handshake::Attempt;
-use crate::session::{CancelToken, Session};
+use crate::session::{CancelToken, Session, close_by};
 use crate::transport::{Delivery, Inbox, Slot};
 
 #[derive(Default)]
@@ -93,19 +93,49 @@ impl Session {
         let _under_way = UnderWay(self);
         log::debug!("{}: begins another session", self.server());
         self.router.forget_questions();
+        let transport = self.router.transport()?;
+        let restarts_at = transport.restarts_at();
+        if transport.facts().restarts && restarts_at.is_none() {
+            return Ok(());
+        }
+        if let Some(at) = restarts_at {
+            self.restart(at, clocks, cancel)?;
+        }
         let left = clocks.next().0.remaining();
         let clocks = Clocks::start(self.opening.timeouts.connect.min(left), left);
         let mut attempt = Attempt::over(self.router.clone(), &self.opening, clocks, cancel);
-        let begun = attempt.begin(Era::Legacy);
+        let era = self.terms.version.era();
+        let begun = attempt.begin(era);
         if begun.is_ok() {
-            self.restore_level(&mut attempt);
+            self.router.know_era(era);
+            if era == Era::Legacy {
+                self.restore_level(&mut attempt);
+            }
         }
         // The connection goes on: what was not answered in time is not to stay on it.
         attempt.leave();
         begun?;
+        transport.opened(self.generation() + 1);
         self.renewal.lock().generation += 1;
+        if restarts_at.is_some() {
+            self.listeners().go_on();
+        }
         self.watch_again();
         Ok(())
+    }
+
+    /// Has a server that has ended started again, at that time.
+    fn restart(&self, at: Deadline, clocks: &Clocks, cancel: Option<&CancelToken>) -> Result<()> {
+        let (end, ..) = clocks.next();
+        if at > end {
+            let text = "the server has ended again and again, and is not started again yet";
+            let error = Error::new(ErrorKind::Disconnected, text).server(self.server()).ran(false);
+            return Err(error.retry_in(Some(at.remaining())));
+        }
+        self.pause(at, cancel)?;
+        let graces = close_by(&self.opening.timeouts);
+        let restarted = self.router.transport()?.restart(graces.min(end));
+        restarted.map_err(|error| error.server(self.server()))
     }
 
     /// LHTTP-9: what the session before knew of this client. What it watched is asked for again once

@@ -51,6 +51,8 @@ pub(crate) struct Router {
     pub(super) threads: Threads,
     /// For threads that outlive a call into this.
     itself: OnceLock<Weak<Router>>,
+    /// There has been a session.
+    is_open: AtomicBool,
     is_closing: AtomicBool,
     report: OnceLock<CloseReport>,
 }
@@ -84,6 +86,8 @@ struct Entry {
     standstill: Option<Arc<Standstill>>,
     /// Of a subscription.
     feed: Option<Arc<Feed>>,
+    /// It is no request: what is waited for does not come from the server.
+    is_local: bool,
     /// For those who listen to what becomes of it.
     told: Option<Box<Told>>,
 }
@@ -133,6 +137,8 @@ pub(crate) struct Sending<'a> {
     pub(crate) meta: &'a RequestMeta,
     /// Headers, where the transport mirrors.
     pub(crate) mirror: &'a [(String, String)],
+    /// The session it belongs to, unless it begins one.
+    pub(crate) session: Option<u64>,
     pub(crate) interest: Interest,
     /// Told of handlers that run because of it.
     pub(crate) standstill: Option<&'a Arc<Standstill>>,
@@ -157,7 +163,7 @@ pub(crate) const TIMED_OUT: &str = "timed out";
 /// A pipe that broke says little: the end of the connection, which follows, says why.
 fn why_not_sent(slot: &Slot, error: Error, until: Deadline) -> Error {
     const FOLLOWS_WITHIN: Duration = Duration::from_secs(1);
-    if error.kind() != ErrorKind::Disconnected {
+    if error.kind() != ErrorKind::Disconnected || error.refusal().is_some() {
         return error;
     }
     match slot.receive(Deadline::after(FOLLOWS_WITHIN).min(until)) {
@@ -189,6 +195,7 @@ impl Router {
             limits,
             held: Arc::default(),
             dropped: AtomicUsize::new(0),
+            is_open: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
             report: OnceLock::new(),
         }
@@ -219,6 +226,7 @@ impl Router {
             Era::Modern => Known::Modern,
         };
         let before = std::mem::replace(&mut self.lock().era, known);
+        self.is_open.store(true, Ordering::Release);
         if era == Era::Modern {
             self.questions.cancel_all();
         }
@@ -240,6 +248,7 @@ impl Router {
             speaking,
             meta,
             mirror,
+            session,
             interest,
             standstill,
             feed,
@@ -268,6 +277,7 @@ impl Router {
                 method,
                 name,
                 version,
+                session,
                 mirror,
                 waits,
                 until,
@@ -286,6 +296,7 @@ impl Router {
         &self,
         request: &ClientRequest,
         speaking: Option<(ProtocolVersion, &SenderMeta)>,
+        session: u64,
     ) {
         const WITHIN: Duration = Duration::from_secs(10);
         let (method, name) = (request.method(), request.name());
@@ -309,6 +320,7 @@ impl Router {
                 id: Some(id),
                 name,
                 version,
+                session: Some(session),
                 until: Deadline::after(WITHIN),
                 ..Outgoing::aside(json, method)
             });
@@ -349,6 +361,9 @@ impl Router {
         }
         let id =
             self.register(slot, Interest { silent: true, ..Interest::default() }, None, feed)?;
+        if let Some(entry) = self.lock().requests.get_mut(&id) {
+            entry.is_local = true;
+        }
         Ok(Sent { id, watch: cancel.map(|token| token.watch(self, id)) })
     }
 
@@ -388,7 +403,8 @@ impl Router {
             return Err(error.clone());
         }
         let (sender, feed) = (slot.sender(), feed.cloned());
-        pending.requests.insert(id, Entry { sender, interest, standstill, feed, told: None });
+        let entry = Entry { sender, interest, standstill, feed, is_local: false, told: None };
+        pending.requests.insert(id, entry);
         Ok(id)
     }
 
@@ -436,7 +452,9 @@ impl Router {
     }
 
     fn forget(&self, id: u64, why: &Error) {
-        if let Some(entry) = self.take(id, Err(why)) {
+        let Some(entry) = self.take(id, Err(why)) else { return };
+        // Another session's server has never heard of it.
+        if why.refusal().is_none() {
             self.leave(id, entry.interest, "not sent");
         }
     }
@@ -1038,6 +1056,29 @@ impl Inbox for Router {
         if let Some(entry) = entry {
             entry.send(Delivery::Ready(id));
         }
+    }
+
+    fn lost(&self, why: &Error) -> bool {
+        let why = why.clone().server(&self.server);
+        let mut pending = self.lock();
+        let is_open = self.is_open.load(Ordering::Acquire);
+        if !is_open || self.has_ended() || self.is_closing.load(Ordering::Acquire) {
+            return false;
+        }
+        let is_asked = |_: &u64, entry: &mut Entry| !entry.is_local;
+        let requests: Vec<(u64, Entry)> = pending.requests.extract_if(is_asked).collect();
+        requests.iter().for_each(|(id, entry)| self.tell_end(*id, entry, Err(&why)));
+        self.listeners.lose(&why);
+        drop(pending);
+        log::debug!("{why}");
+        self.questions.cancel_all();
+        let why = why.refused(crate::error::Refusal::UnknownSession);
+        for (id, entry) in requests {
+            let sent = self.transport().is_ok_and(|t| t.abandon(id) != Abandoned::Unsent);
+            entry.send(Delivery::Failed(id, why.clone().ran(sent)));
+        }
+        self.wake();
+        true
     }
 
     fn ended(&self, scope: Option<u64>, why: Error) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::deadline::{Clocks, Deadline, Overtime};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Refusal, Result};
 use crate::protocol::envelope::{Kind, Message, Outcome};
 use crate::protocol::meta::RequestMeta;
 use crate::protocol::{
@@ -181,8 +181,21 @@ impl Subscription {
         refusal.filter(|_| self.granted.is_empty()).map_or(Ok(()), Err)
     }
 
-    /// Asks for it, under a new id.
+    /// Asks for it, under a new id, and of a server that has ended once it has been started again.
     fn listen(&mut self, clocks: Clocks) -> Result<()> {
+        let generation = self.session.generation();
+        match self.ask(clocks.clone(), generation) {
+            Err(error) if error.refusal() == Some(Refusal::UnknownSession) => {
+                let cancel = self.wanted.cancel.as_ref();
+                self.session.renew(generation, &Slot::for_replies(), &clocks, cancel)?;
+                let generation = self.session.generation();
+                self.ask(clocks, generation)
+            }
+            asked => asked,
+        }
+    }
+
+    fn ask(&mut self, clocks: Clocks, generation: u64) -> Result<()> {
         let session = self.session.clone();
         self.feed = session.feed(&self.wanted.filter, &self.slot, false);
         let request = ClientRequest::Listen(ListenParams::new(self.wanted.filter.clone()));
@@ -194,6 +207,7 @@ impl Subscription {
             speaking: speaking.as_ref().map(|speaking| speaking.of(AnsweredBy::Handlers)),
             meta: &meta,
             mirror: &[],
+            session: Some(generation),
             interest: Interest::default(),
             standstill: None,
             feed: Some(&self.feed),
@@ -396,7 +410,7 @@ impl Subscription {
         };
         // SUB-21: there is nothing to ask for again at a legacy server.
         let is_asked_for = self.session.terms.version.era() == Era::Modern;
-        let can_be = is_asked_for && self.session.answers_or_fails();
+        let can_be = is_asked_for && self.session.goes_on();
         if !is_lost || !is_worth_it || !can_be {
             return Err(error);
         }

@@ -470,6 +470,7 @@ mod tests {
             method: "test",
             name: None,
             version: None,
+            session: None,
             mirror: &[],
             waits: false,
             until: Deadline::after(Duration::ZERO),

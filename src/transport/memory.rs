@@ -175,7 +175,7 @@ impl Transport for Memory {
 
     fn facts(&self) -> Facts {
         // There is no start to be patient with.
-        Facts { has_spoken: true, answers_or_fails: false, mirrors: false }
+        Facts { has_spoken: true, answers_or_fails: false, mirrors: false, restarts: false }
     }
 
     fn close(&self, until: Deadline) -> CloseReport {

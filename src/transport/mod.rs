@@ -7,6 +7,7 @@
 pub(crate) mod http;
 pub(crate) mod lines;
 pub(crate) mod memory;
+pub(crate) mod restarting;
 mod slot;
 pub(crate) mod stdio;
 pub(crate) mod stream;
@@ -67,6 +68,20 @@ pub(crate) trait Transport: Send + Sync {
         None
     }
 
+    /// The connection has ended, or no session was begun on it, and another can be begun: not before
+    /// then.
+    fn restarts_at(&self) -> Option<Deadline> {
+        None
+    }
+
+    /// Begins another connection, if this one has ended. What was there is given until then to end.
+    fn restart(&self, _until: Deadline) -> Result<()> {
+        Ok(())
+    }
+
+    /// That session has begun. Until then nothing of any other may be sent.
+    fn opened(&self, _session: u64) {}
+
     /// What can be asked about the connection.
     fn facts(&self) -> Facts;
 
@@ -86,6 +101,8 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) name: Option<&'a str>,
     /// The revision the message is written in, once one is agreed on or assumed.
     pub(crate) version: Option<ProtocolVersion>,
+    /// Which of the connection's sessions it belongs to; `None` if it begins one, or is no request.
+    pub(crate) session: Option<u64>,
     /// Headers that say what is in the arguments already: names and values as they are sent.
     pub(crate) mirror: &'a [(String, String)],
     /// The caller waits for the reply right away: its thread may carry the exchange.
@@ -102,6 +119,7 @@ impl<'a> Outgoing<'a> {
             method,
             name: None,
             version: None,
+            session: None,
             mirror: &[],
             waits: false,
             until: Deadline::after(Duration::ZERO),
@@ -130,6 +148,8 @@ pub(crate) struct Facts {
     pub(crate) answers_or_fails: bool,
     /// What a message says has to be said in headers too.
     pub(crate) mirrors: bool,
+    /// Another connection can be begun when this one has ended.
+    pub(crate) restarts: bool,
 }
 
 /// How a connection ended, as reported by [`Client::close`](crate::Client::close).
@@ -163,6 +183,10 @@ pub(crate) trait Inbox: Send + Sync {
 
     /// What was agreed for this id has been done.
     fn ready(&self, id: u64);
+
+    /// The connection has ended, and another can be begun. Returns whether it is waited for; if not,
+    /// this is the end.
+    fn lost(&self, why: &Error) -> bool;
 
     /// The exchange of one request (`Some`) or the whole connection (`None`) has ended.
     fn ended(&self, scope: Option<u64>, why: Error);

@@ -337,6 +337,7 @@ impl Transport for Stdio {
             has_spoken: self.has_spoken.load(Ordering::Relaxed),
             answers_or_fails: false,
             mirrors: false,
+            restarts: false,
         }
     }
 

@@ -123,6 +123,7 @@ impl Transport for Stream {
             has_spoken: self.has_spoken.load(Ordering::Relaxed),
             answers_or_fails: false,
             mirrors: false,
+            restarts: false,
         }
     }
 

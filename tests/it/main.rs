@@ -49,6 +49,7 @@ mod meta;
 mod methods;
 #[cfg(feature = "http")]
 mod mirrored;
+mod respawn;
 #[cfg(feature = "http")]
 mod retry;
 mod rpc;

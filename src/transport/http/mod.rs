@@ -244,7 +244,7 @@ impl Transport for Http {
 
     fn facts(&self) -> Facts {
         let mirrors = !self.0.lock().terms.is_legacy;
-        Facts { has_spoken: true, answers_or_fails: true, mirrors }
+        Facts { has_spoken: true, answers_or_fails: true, mirrors, restarts: false }
     }
 
     fn close(&self, until: Deadline) -> CloseReport {
