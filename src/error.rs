@@ -219,12 +219,10 @@ impl Error {
         }
     }
 
-    #[cfg(feature = "http")]
     pub(crate) fn retry_in(self, wait: Option<Duration>) -> Self {
         self.change(|inner| inner.retry_after = wait)
     }
 
-    #[cfg(feature = "http")]
     pub(crate) fn refused(self, refusal: Refusal) -> Self {
         self.change(|inner| inner.refusal = Some(refusal))
     }

@@ -185,6 +185,7 @@ mod tests {
     fn event(kind: EventKind, bytes: usize) -> Event {
         let mut body = Body::new(kind, &"x".into(), "");
         body.params = RawJson::from_value(&"x".repeat(bytes)).ok();
+        body.is_last = kind == EventKind::Disconnected;
         Event::new(body)
     }
 

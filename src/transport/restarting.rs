@@ -150,8 +150,9 @@ impl Restarting {
     fn ended(&self, number: u64, why: Error) {
         let mut state = self.lock();
         let is_current = state.current.as_ref().is_some_and(|(current, _)| *current == number);
+        let is_next = state.is_beginning && state.last == number;
         // One that was closed for another says nothing of that.
-        if !is_current && !(state.is_beginning && state.last == number) {
+        if !is_current && !is_next {
             return;
         }
         if state.began.is_some_and(|began| began.elapsed() >= SETTLED_AFTER) {
