@@ -41,6 +41,8 @@ mod http_sse;
 mod http_subscriptions;
 #[cfg(feature = "http")]
 mod http_tasks;
+mod hub;
+mod hub_tools;
 mod input_rounds;
 #[cfg(unix)]
 mod killed;
