@@ -283,9 +283,11 @@ impl Hub {
     /// that which [`tools`](Self::tools) gives it, which goes before. Returns the server's name and
     /// the tool, or `None` if no server has it.
     ///
-    /// The lists of servers that say when their tools change are kept until they do; the others are
-    /// asked each time, all at the same time. Blocks until that is done or a server has it and
-    /// all before have not: for as long as [`Client::list_tools`] may take.
+    /// The list of a server that says when its tools change is kept until it does; that of another for
+    /// as long as the server has said that it stays as it is ([`Page::ttl`](crate::Page::ttl)), up to an
+    /// hour. Where there is none, the server is asked, all of them at the same time. Blocks until that
+    /// is done, or a server has it and all before have not: for as long as [`Client::list_tools`] may
+    /// take, which is asked again, twice at most, if the tools change meanwhile.
     ///
     /// # Errors
     ///

@@ -1,9 +1,10 @@
-//! The tools of one connection, kept for as long as the server would say that they have changed.
+//! The tools of one connection, kept for as long as the server says that they have not changed.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::client::{Client, Subscription};
+use crate::deadline::Deadline;
 use crate::error::{ErrorKind, Result};
 use crate::protocol::Tool;
 use crate::session::CancelToken;
@@ -12,6 +13,8 @@ use crate::session::CancelToken;
 const AGREES_WITHIN: Duration = Duration::from_secs(5);
 /// How often tools are asked for that change meanwhile.
 const ATTEMPTS: usize = 3;
+/// How long a server's word is taken that its tools do not change, at most.
+const LONGEST: Duration = Duration::from_secs(3600);
 /// How many changes are looked at together. More than that may wait only if the server goes on and on.
 const TOGETHER: usize = 4096;
 
@@ -25,14 +28,21 @@ struct State {
     changes: Changes,
 }
 
-type Listing = OnceLock<Result<Arc<[Tool]>>>;
+type Listing = OnceLock<Result<Listed>>;
+
+#[derive(Clone)]
+struct Listed {
+    tools: Arc<[Tool]>,
+    /// The server says that they are the same until then.
+    until: Deadline,
+}
 
 #[derive(Default)]
 enum Changes {
     #[default]
     NotAskedFor,
     Told(Box<Subscription>),
-    /// The server does not say when its tools change.
+    /// The server does not say when its tools change, and at most for how long they do not.
     Untold,
 }
 
@@ -51,19 +61,22 @@ impl ToolList {
                 state.listing.clone()
             };
             let listed = listing.get_or_init(|| self.ask(&listing, client, cancel)).clone();
-            let Err(error) = &listed else { return listed };
+            let error = match listed {
+                Ok(listed) => return Ok(listed.tools),
+                Err(error) => error,
+            };
             self.lock().forget(&listing);
             // Who began it has found elsewhere what it looked for; this one has not.
             let is_anothers = error.kind() == ErrorKind::Cancelled && !cancel.is_cancelled();
             if !is_anothers {
-                return listed;
+                return Err(error);
             }
         }
     }
 
     /// The newest list that has come, which may be out of date.
     pub(super) fn latest(&self) -> Option<Arc<[Tool]>> {
-        self.lock().listing.get()?.clone().ok()
+        self.lock().latest().map(|listed| listed.tools.clone())
     }
 
     /// The list, if it is kept and current. Does not block.
@@ -72,18 +85,17 @@ impl ToolList {
             return Some(Arc::default());
         }
         let mut state = self.lock();
-        state.is_current().then(|| state.listing.get()?.clone().ok())?
+        let is_current = state.is_current();
+        state.latest().filter(|_| is_current).map(|listed| listed.tools.clone())
     }
 
-    fn ask(
-        &self,
-        listing: &Arc<Listing>,
-        client: &Client,
-        cancel: &CancelToken,
-    ) -> Result<Arc<[Tool]>> {
+    fn ask(&self, listing: &Arc<Listing>, client: &Client, cancel: &CancelToken) -> Result<Listed> {
         // First, so that no change is missed.
         self.listen(listing, client);
-        let ask = || client.tools().cancel_token(cancel).all().map(Arc::from);
+        let ask = || {
+            let (tools, until) = client.tools().cancel_token(cancel).all_until()?;
+            Ok(Listed { tools: tools.into(), until: until.min(Deadline::after(LONGEST)) })
+        };
         for _ in 1..ATTEMPTS {
             let listed = ask();
             let mut state = self.lock();
@@ -125,6 +137,10 @@ impl ToolList {
 }
 
 impl State {
+    fn latest(&self) -> Option<&Listed> {
+        self.listing.get()?.as_ref().ok()
+    }
+
     /// Whether the newest list is, or will be, what the server would say now. One that is known to be
     /// out of date is gone then.
     fn is_current(&mut self) -> bool {
@@ -134,7 +150,7 @@ impl State {
         match &self.changes {
             Changes::NotAskedFor => self.listing.get().is_none(),
             Changes::Told(told) => told.is_open(),
-            Changes::Untold => false,
+            Changes::Untold => self.latest().is_some_and(|listed| !listed.until.has_passed()),
         }
     }
 

@@ -195,14 +195,48 @@ fn all_connect_and_all_close_at_the_same_time() {
 fn servers_that_do_not_end_are_ended_by_force_all_together() {
     let name = "hub::servers_that_do_not_end_are_ended_by_force_all_together";
     leaves_nothing(name, || {
-        let servers = (0..8).map(|number| (number.to_string(), hostile("immortal")));
-        let hub = Hub::connect(servers.chain([("good".to_owned(), example_server("both"))]));
+        let fault = |number| if number < 10 { "immortal" } else { "none" };
+        let server = |number: usize| (number.to_string(), hostile(fault(number)));
+        let hub = Hub::connect((0..20).map(server));
         assert_eq!(kinds(&hub.failures()), []);
         let reports = hub.disconnect_all();
         let forced: Vec<bool> = reports.iter().map(|(_, report)| report.forced).collect();
-        assert_eq!(forced, [true, true, true, true, true, true, true, true, false]);
+        assert_eq!(forced, [[true; 10], [false; 10]].concat());
         // Again is nothing new.
         assert_eq!(hub.disconnect_all(), reports);
+    });
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn urls_that_hang_at_connect_or_at_close_hold_up_nobody_for_longer_than_their_time() {
+    use crate::http_peer::{Answer, Endpoint, answer, session};
+
+    soon(|| {
+        let timeouts = Timeouts::default().connect(SHORT).patience(SHORT);
+        let timeouts = timeouts.close_grace(SHORT).kill_grace(SHORT);
+        let mute = Endpoint::bare(|_| Answer::Silence);
+        let good = Endpoint::new(|post| answer(post, &said("done")));
+        let sticky = Endpoint::bare(|post| match (post.verb(), session(post)) {
+            ("DELETE", _) => Answer::Silence,
+            (_, Some(opening)) => opening,
+            _ => answer(post, &said("done")),
+        });
+        let hub = Hub::connect([
+            ("mute", mute.server().timeouts(timeouts.clone())),
+            ("sticky", sticky.server().timeouts(timeouts)),
+            ("refused", Server::url("http://127.0.0.1:1/mcp")),
+            ("no URL", Server::url("weather")),
+            ("good", good.server()),
+        ]);
+        use ErrorKind::{InvalidInput, Timeout, Unreachable};
+        let expected = [("mute", Timeout), ("refused", Unreachable), ("no URL", InvalidInput)];
+        assert_eq!(kinds(&hub.failures()), expected);
+        for name in ["good", "sticky"] {
+            assert_eq!(call(&hub, name).unwrap(), "done");
+        }
+        let reports = hub.disconnect_all();
+        assert!(reports.iter().all(|(_, report)| !report.left_behind), "{reports:?}");
     });
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use umcp::memory::{Peer, Received, Script};
 use umcp::{Era, Error, ErrorKind, Hub, Limits, Server, Timeouts};
 
+use crate::alone::until;
 use crate::calls::{answering, said, tools};
 use crate::common::{ERAS, SHORT, at_once, example, soon};
 use crate::hub::tool;
@@ -72,6 +73,7 @@ fn a_tool_is_found_at_the_first_server_that_has_it() {
     });
 }
 
+// CACHE-21
 #[test]
 fn a_server_that_cannot_list_hides_no_tool_of_another() {
     soon(|| {
@@ -272,6 +274,55 @@ fn a_server_that_does_not_say_when_its_tools_change_is_asked_each_time() {
     });
 }
 
+// CACHE-5, CACHE-6, CACHE-12, CACHE-18
+#[test]
+fn a_list_is_kept_for_as_long_as_the_server_said_that_it_stays_as_it_is() {
+    soon(|| {
+        // The time of the second page counts, too.
+        for (ttls, asked) in [
+            ([json!(60_000), json!(u64::MAX)], 1),
+            ([json!(60_000), json!(0)], 3),
+            ([json!(-1), json!(60_000)], 3),
+            ([json!(60_000), Value::Null], 3),
+        ] {
+            let (server, received) = answering(Era::Modern, tools(), move |wire, message| {
+                let is_first = message.param("/cursor").is_null();
+                let mut page = named(&[if is_first { "x" } else { "y" }]);
+                page["ttlMs"] = ttls[usize::from(!is_first)].clone();
+                if is_first {
+                    page["nextCursor"] = "2".into();
+                }
+                wire.reply(message, page);
+            });
+            let hub = Hub::connect([("s", server)]);
+            for _ in 0..3 {
+                assert_eq!(found(&hub, "y"), pair("s", "y"));
+            }
+            let first = |message: &Received| message.param("/cursor").is_null();
+            assert_eq!(received.try_iter().filter(first).count(), asked);
+            // Another connection has nothing to do with it.
+            hub.disconnect("s").unwrap();
+            hub.reconnect("s").unwrap();
+            assert_eq!(found(&hub, "y"), pair("s", "y"));
+            assert_eq!(received.try_iter().filter(first).count(), 1);
+        }
+    });
+}
+
+// CACHE-7
+#[test]
+fn a_list_whose_time_is_up_is_asked_for_again() {
+    soon(|| {
+        let list = json!({ "tools": [{ "name": "x" }], "ttlMs": 1 });
+        let script = Script::new().answer("tools/list", list);
+        let hub = Hub::connect([("s", script.server())]);
+        assert!(until(|| {
+            assert_eq!(found(&hub, "x"), pair("s", "x"));
+            script.received("tools/list").len() > 3
+        }));
+    });
+}
+
 #[test]
 fn a_subscription_that_the_server_ends_is_opened_again() {
     soon(|| {
@@ -444,9 +495,28 @@ fn every_tool_has_a_name_of_its_own_that_models_accept_and_is_called_by_it() {
         for server in servers {
             let alone = Hub::connect([(server, listing(server, &strange))]);
             for tool in alone.tools().0 {
-                assert!(tools.iter().any(|other| *other == tool), "{tool:?}");
+                assert!(tools.contains(&tool), "{tool:?}");
             }
         }
+    });
+}
+
+#[test]
+fn tools_are_called_as_the_guide_says() {
+    soon(|| {
+        let page = include_str!("../../src/guide/many_servers.md");
+        let rows = page.lines().filter_map(|line| {
+            let cells: Vec<&str> =
+                line.strip_prefix("| `")?.strip_suffix("` |")?.split("` | `").collect();
+            <[&str; 3]>::try_from(cells).ok()
+        });
+        let mut count = 0;
+        for [server, tool, name] in rows {
+            let hub = Hub::connect([(server, listing(server, &[tool]))]);
+            assert_eq!(hub.tools().0[0].name, name);
+            count += 1;
+        }
+        assert_eq!(count, 3);
     });
 }
 
@@ -543,7 +613,6 @@ fn servers_that_die_while_they_list_are_told_and_nobody_else_is_affected() {
 #[cfg(feature = "http")]
 mod over_http {
     use super::*;
-    use crate::alone::until;
     use crate::http_peer::{Endpoint, answer, held, response};
     use crate::stdio::discovered;
 
