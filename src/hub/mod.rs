@@ -1,23 +1,27 @@
 //! Many servers under names.
 
 mod at_once;
+mod find;
 mod member;
 mod merged_name;
+mod names;
+mod one_list;
 mod tool_list;
 
-use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
 use crate::client::{Client, ClientBuilder, Server};
-use crate::error::{Error, ErrorKind, Result, said};
+use crate::error::{Error, Result};
 use crate::hub::at_once::at_once;
 use crate::hub::member::{Builders, Member, State};
-use crate::protocol::{CallToolResult, Tool};
-use crate::session::CancelToken;
+use crate::hub::names::{join, unknown};
+use crate::protocol::CallToolResult;
 use crate::transport::CloseReport;
+
+pub use one_list::HubTool;
 
 /// Many servers under names.
 ///
@@ -64,18 +68,6 @@ const _: () = {
     const fn assert_shared<T: Clone + Send + Sync>() {}
     assert_shared::<Hub>();
 };
-
-/// A tool of one of a [`Hub`]'s servers, with a name that no other tool of the hub has.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct HubTool {
-    /// The name for [`Hub::call`]: up to 64 of `a-z`, `A-Z`, `0-9`, `_` and `-`, as models want it.
-    pub name: String,
-    /// The server's name in the hub.
-    pub server: String,
-    /// The tool, with the name that it has at its server.
-    pub tool: Tool,
-}
 
 impl Hub {
     /// Makes a hub without servers, to [`add`](Self::add) them one by one.
@@ -153,8 +145,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// As [`ClientBuilder::open`], and [`InvalidInput`](ErrorKind::InvalidInput) if the name is none or
-    /// there is a server of it already. [`Closed`](ErrorKind::Closed) if another thread disconnected it
+    /// As [`ClientBuilder::open`], and [`InvalidInput`](crate::ErrorKind::InvalidInput) if the name is none or
+    /// there is a server of it already. [`Closed`](crate::ErrorKind::Closed) if another thread disconnected it
     /// meanwhile.
     pub fn add(&self, name: impl Into<String>, server: Server) -> Result<Client> {
         let member = join(&mut self.lock(), &name.into(), server)?;
@@ -191,7 +183,7 @@ impl Hub {
     /// # Errors
     ///
     /// As [`ClientBuilder::open`], after which it is a [failure](Self::failures);
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if there is no server of that name.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if there is no server of that name.
     pub fn reconnect(&self, name: &str) -> Result<Client> {
         self.connect_to(&self.member(name)?)
     }
@@ -200,9 +192,9 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// Why it is not connected: as [`failures`](Self::failures) says, [`Closed`](ErrorKind::Closed) if
-    /// this program disconnected it, [`Unreachable`](ErrorKind::Unreachable) while another thread still
-    /// connects to it. [`InvalidInput`](ErrorKind::InvalidInput) if there is no server of that name.
+    /// Why it is not connected: as [`failures`](Self::failures) says, [`Closed`](crate::ErrorKind::Closed) if
+    /// this program disconnected it, [`Unreachable`](crate::ErrorKind::Unreachable) while another thread still
+    /// connects to it. [`InvalidInput`](crate::ErrorKind::InvalidInput) if there is no server of that name.
     pub fn get(&self, name: &str) -> Result<Client> {
         self.member(name)?.client()
     }
@@ -212,7 +204,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if there is no server of that name.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if there is no server of that name.
     pub fn disconnect(&self, name: &str) -> Result<CloseReport> {
         Ok(self.member(name)?.disconnect())
     }
@@ -221,7 +213,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if there is no server of that name.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if there is no server of that name.
     pub fn remove(&self, name: &str) -> Result<CloseReport> {
         Ok(self.forget(&self.member(name)?))
     }
@@ -251,130 +243,6 @@ impl Hub {
         self.get(server)?.call_tool(tool, arguments)
     }
 
-    /// Calls a tool by the name that [`tools`](Self::tools) gives it, and waits for its result.
-    ///
-    /// Only its server is asked. If the name does not hold the tool's own, and the list of tools is
-    /// not known, that is asked for first.
-    ///
-    /// # Errors
-    ///
-    /// As [`call_tool`](Self::call_tool); [`InvalidInput`](ErrorKind::InvalidInput) if there is no such
-    /// name.
-    pub fn call(&self, name: &str, arguments: impl Serialize) -> Result<CallToolResult> {
-        let Some((member, part)) = self.split(name) else {
-            let text = format!("no server here has a tool called {:?}", said(name));
-            let error = Error::new(ErrorKind::InvalidInput, text);
-            return Err(error.hint("Call it as `Hub::tools` does, or by `Hub::call_tool`"));
-        };
-        let tool = match merged_name::is_hashed(part) {
-            false => part.to_owned(),
-            true => match member.tool_that(part)? {
-                Some(tool) => tool.name,
-                None => {
-                    let text = format!("it has no tool that {:?} stands for", said(name));
-                    return Err(Error::new(ErrorKind::InvalidInput, text).server(&member.name));
-                }
-            },
-        };
-        member.client()?.call_tool(tool, arguments)
-    }
-
-    /// Finds the tool of a name: its own, at the first server that has it, in the order of adding; or
-    /// that which [`tools`](Self::tools) gives it, which goes before. Returns the server's name and
-    /// the tool, or `None` if no server has it.
-    ///
-    /// The list of a server that says when its tools change is kept until it does; that of another for
-    /// as long as the server has said that it stays as it is ([`Page::ttl`](crate::Page::ttl)), up to an
-    /// hour. Where there is none, the server is asked, all of them at the same time. Blocks until that
-    /// is done, or a server has it and all before have not: for as long as [`Client::list_tools`] may
-    /// take, which is asked again, twice at most, if the tools change meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// If no server has it, and one could not be asked: that one's error, and its kind. As it is
-    /// with servers that are [failures](Self::failures).
-    pub fn find_tool(&self, name: &str) -> Result<Option<(String, Tool)>> {
-        if let Some((member, part)) = self.split(name)
-            && let Ok(Some(tool)) = member.tools(&CancelToken::new()).map(|tools| {
-                let is_it = |tool: &&Tool| merged_name::of_tool(&member.id, &tool.name) == part;
-                tools.iter().find(is_it).cloned()
-            })
-        {
-            return Ok(Some((member.name.to_string(), tool)));
-        }
-        self.find_by_own_name(name)
-    }
-
-    fn find_by_own_name(&self, name: &str) -> Result<Option<(String, Tool)>> {
-        let members = self.wanted();
-        let found_among = |tools: Arc<[Tool]>| tools.iter().find(|tool| tool.name == name).cloned();
-        let slots: Vec<Slot> = members.into_iter().map(Slot::new).collect();
-        for slot in &slots {
-            if let Some(tools) = slot.member.kept_tools() {
-                let _ = slot.found.set(Ok(found_among(tools)));
-            }
-        }
-        let open: Vec<&Slot> = slots.iter().filter(|slot| slot.found.get().is_none()).collect();
-        if first(&slots).is_none() {
-            let enough = CancelToken::new();
-            at_once(&open, |slot| {
-                if !enough.is_cancelled() {
-                    let _ = slot.found.set(slot.member.tools(&enough).map(found_among));
-                    if first(&slots).is_some() {
-                        enough.cancel();
-                    }
-                }
-            });
-        }
-        if let Some((member, tool)) = first(&slots) {
-            return Ok(Some((member.name.to_string(), tool.clone())));
-        }
-        let failed = |slot: &Slot| Some(slot.found.get()?.as_ref().err()?.clone());
-        let failures: Vec<Error> = slots.iter().filter_map(failed).collect();
-        match failures.split_first() {
-            None => Ok(None),
-            Some((error, others)) => Err(found_nowhere(name, error, others.len())),
-        }
-    }
-
-    /// Returns the tools of all servers in one list, in the order of adding, and the servers whose
-    /// tools are missing in it, with the reason.
-    ///
-    /// Each tool has a [name](HubTool::name) that no other has, made of its server's and its own:
-    /// `weather__get_weather` if both are short and plain, and else with a hash in it. It is the same in
-    /// every run, whatever other servers there are. If a server lists two tools of one name, the first
-    /// stands. What is kept and how long this blocks is as for [`find_tool`](Self::find_tool).
-    ///
-    /// ```
-    /// # use umcp::memory::Script;
-    /// use umcp::{Hub, json};
-    ///
-    /// # let script = Script::new()
-    /// #     .answer("tools/list", json!({ "tools": [{ "name": "get_weather", "inputSchema": {} }] }))
-    /// #     .answer("tools/call", json!({ "content": [{ "type": "text", "text": "rain" }] }));
-    /// # let server = script.server();
-    /// let hub = Hub::connect([("weather", server)]);
-    /// let (tools, _missing) = hub.tools();
-    /// assert_eq!(tools[0].name, "weather__get_weather");
-    /// // The model picks one.
-    /// let result = hub.call("weather__get_weather", json!({}))?;
-    /// # assert_eq!(result.text(), "rain");
-    /// # Ok::<(), umcp::Error>(())
-    /// ```
-    pub fn tools(&self) -> (Vec<HubTool>, Vec<(String, Error)>) {
-        let members = self.wanted();
-        let never = CancelToken::new();
-        let listed = at_once(&members, |member| member.tools(&never));
-        let (mut all, mut missing) = (Vec::new(), Vec::new());
-        for (member, tools) in members.iter().zip(listed) {
-            match tools {
-                Ok(tools) => all.extend(named(member, &tools)),
-                Err(error) => missing.push((member.name.to_string(), error)),
-            }
-        }
-        (all, missing)
-    }
-
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Member>>> {
         self.inner.lock()
     }
@@ -396,12 +264,6 @@ impl Hub {
             Some(member) => Ok(member.clone()),
             None => Err(unknown(name, &members)),
         }
-    }
-
-    /// The server that a merged name begins with, and what stands for the tool.
-    fn split<'a>(&self, merged: &'a str) -> Option<(Arc<Member>, &'a str)> {
-        let (id, tool) = merged_name::split(merged)?;
-        Some((self.members().into_iter().find(|member| member.id == id)?, tool))
     }
 }
 
@@ -432,107 +294,4 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.disconnect_all();
     }
-}
-
-/// A server that is asked whether it has a tool, and what it says.
-struct Slot {
-    member: Arc<Member>,
-    found: OnceLock<Result<Option<Tool>>>,
-}
-
-impl Slot {
-    fn new(member: Arc<Member>) -> Self {
-        Self { member, found: OnceLock::new() }
-    }
-}
-
-/// The first that has it, as soon as all before are known not to.
-fn first(slots: &[Slot]) -> Option<(&Member, &Tool)> {
-    for slot in slots {
-        if let Ok(Some(tool)) = slot.found.get()? {
-            return Some((&slot.member, tool));
-        }
-    }
-    None
-}
-
-/// The tools of a server under their merged names.
-fn named(member: &Member, tools: &[Tool]) -> Vec<HubTool> {
-    let mut parts = HashSet::new();
-    let mut all = Vec::with_capacity(tools.len());
-    for tool in tools {
-        let part = merged_name::of_tool(&member.id, &tool.name);
-        let name = merged_name::join(&member.id, &part);
-        match parts.insert(part) {
-            true => all.push(HubTool { name, server: member.name.to_string(), tool: tool.clone() }),
-            false => log::warn!("{}: lists the tool {:?} twice", member.name, said(&tool.name)),
-        }
-    }
-    all
-}
-
-/// Adds a server to those there are, if its name is fit for that.
-fn join(members: &mut Vec<Arc<Member>>, name: &str, server: Server) -> Result<Arc<Member>> {
-    let member = Arc::new(Member::new(name, server)?);
-    if let Some(other) = members.iter().find(|other| other.id == member.id) {
-        let text = match other.name == member.name {
-            true => format!("there is a server {name:?} already"),
-            false => format!("the name {name:?} is too much like {:?}", other.name),
-        };
-        return Err(Error::new(ErrorKind::InvalidInput, text).server(&member.name));
-    }
-    members.push(member.clone());
-    Ok(member)
-}
-
-/// That there is no such server, and which there are: those of the most similar names first.
-fn unknown(name: &str, members: &[Arc<Member>]) -> Error {
-    const MOST: usize = 10;
-    let text = format!("there is no server {:?} in the hub", said(name));
-    let mut names: Vec<&str> = members.iter().map(|member| &*member.name).collect();
-    // What is much longer than any of them resembles none.
-    if name.len() <= 400 {
-        names.sort_by_key(|other| distance(name, other));
-    }
-    let shown: Vec<String> = names.iter().take(MOST).map(|name| format!("{name:?}")).collect();
-    let hint = match (shown.is_empty(), names.len().saturating_sub(MOST)) {
-        (true, _) => "It has none".to_owned(),
-        (_, 0) => format!("There are {}", shown.join(", ")),
-        (_, more) => format!("There are {} and {more} more", shown.join(", ")),
-    };
-    Error::new(ErrorKind::InvalidInput, text).hint(hint)
-}
-
-/// That no server has a tool, of those that could be asked.
-fn found_nowhere(tool: &str, error: &Error, others: usize) -> Error {
-    let which = match others {
-        0 => "one could not".to_owned(),
-        _ => format!("{} could not, such as", others + 1),
-    };
-    let why = error.to_string();
-    let why = said(why.lines().next().unwrap_or_default());
-    let text =
-        format!("no server that could be asked has the tool {:?}; {which}: {why}", said(tool));
-    Error::new(error.kind(), text).source(error.clone())
-}
-
-/// How many characters have to be changed, added or left out to get from one name to the other, whatever
-/// their case.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.to_lowercase().chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (at, c) in one.to_lowercase().chars().enumerate() {
-        let mut before = at;
-        let mut left = at + 1;
-        for (d, cell) in other.iter().zip(row.iter_mut().skip(1)) {
-            let changed = before + usize::from(c != *d);
-            before = *cell;
-            left = changed.min(before + 1).min(left + 1);
-            *cell = left;
-        }
-        if let Some(cell) = row.first_mut() {
-            *cell = at + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }

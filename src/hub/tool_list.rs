@@ -120,8 +120,12 @@ impl ToolList {
             Ok(told) if told.acknowledged().tools_list_changed => Changes::Told(Box::new(told)),
             Ok(_) => Changes::Untold,
             Err(error) => {
-                log::debug!("tools are asked for each time: {error}");
-                Changes::Untold
+                log::debug!("nobody says when these tools change: {error}");
+                match error.kind() {
+                    // That may pass.
+                    ErrorKind::Disconnected | ErrorKind::Unreachable => Changes::NotAskedFor,
+                    _ => Changes::Untold,
+                }
             }
         };
         let mut state = self.lock();
@@ -149,7 +153,7 @@ impl State {
         }
         match &self.changes {
             Changes::NotAskedFor => self.listing.get().is_none(),
-            Changes::Told(told) => told.is_open(),
+            Changes::Told(_) => true,
             Changes::Untold => self.latest().is_some_and(|listed| !listed.until.has_passed()),
         }
     }
@@ -160,10 +164,10 @@ impl State {
         let mut have_changed = false;
         for _ in 0..TOGETHER {
             match told.try_next() {
-                Ok(None) => break,
                 Ok(Some(_)) => have_changed = true,
-                Err(_) => {
-                    // To be asked for again, by whoever wants the list next.
+                Ok(None) if told.is_open() => return have_changed,
+                // It has ended or broken, and is to be asked for again by whoever wants the list next.
+                Ok(None) | Err(_) => {
                     self.changes = Changes::NotAskedFor;
                     return true;
                 }

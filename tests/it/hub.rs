@@ -1,6 +1,5 @@
 //! Many servers under names: connecting, names, failures, and disconnecting.
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Barrier, Mutex};
@@ -11,7 +10,7 @@ use serde_json::json;
 use umcp::memory::Script;
 use umcp::{CancelToken, Client, Error, ErrorKind, EventKind, Hub, Server, Timeouts};
 
-use crate::alone::{Holdings, alone, leaves_nothing, until};
+use crate::alone::{leaves_nothing, until};
 use crate::calls::{played, said, tools};
 use crate::common::{ERAS, SHORT, at_once, example, example_server, soon};
 
@@ -75,8 +74,11 @@ fn each_server_is_called_by_its_name_over_stdio_in_both_eras() {
 #[cfg(feature = "http")]
 #[test]
 fn servers_over_http_and_over_stdio_are_called_side_by_side() {
+    use std::collections::HashSet;
     use std::io::{BufRead, BufReader};
     use std::process::{Command, Stdio};
+
+    use crate::alone::{Holdings, alone};
 
     alone("hub::servers_over_http_and_over_stdio_are_called_side_by_side", || {
         let mut processes = Vec::new();
@@ -265,6 +267,7 @@ fn a_server_can_be_disconnected_connected_again_and_removed() {
         let first = hub.get("one").unwrap();
         // What is connected is left as it is.
         hub.reconnect("one").unwrap().close();
+        assert!(hub.failures().is_empty());
         assert_eq!(first.ping().unwrap_err().kind(), ErrorKind::Closed);
 
         for _ in 0..3 {
@@ -437,6 +440,38 @@ fn what_is_disconnected_while_it_connects_does_not_come_up() {
             });
             assert_eq!(hub.names(), ["good"]);
         }
+    });
+}
+
+#[test]
+fn what_is_disconnected_while_it_connects_again_ends() {
+    soon(|| {
+        let (ended, ends) = mpsc::channel();
+        let (begun, begins) = mpsc::channel();
+        let server = Server::in_memory(move |peer| {
+            let (go, goes) = mpsc::channel();
+            begun.send(go).unwrap();
+            let _ = goes.recv();
+            peer.open_modern(tools());
+            ended.send(()).unwrap();
+        });
+        let hub = Hub::new();
+        thread::scope(|scope| {
+            let adding = scope.spawn(|| hub.add("held", server).unwrap());
+            begins.recv().unwrap().send(()).unwrap();
+            adding.join().unwrap();
+            hub.disconnect("held").unwrap();
+            ends.recv().unwrap();
+
+            let connecting = scope.spawn(|| hub.reconnect("held"));
+            let go = begins.recv().unwrap();
+            hub.disconnect("held").unwrap();
+            go.send(()).unwrap();
+            assert_eq!(connecting.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);
+            // Not only when the hub goes.
+            ends.recv().unwrap();
+        });
+        assert_eq!(hub.names(), ["held"]);
     });
 }
 

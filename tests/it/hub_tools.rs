@@ -566,6 +566,8 @@ fn a_call_by_a_merged_name_asks_its_server_only() {
         assert!(name.starts_with(hashed), "{name}");
         assert_eq!(hub.call(name, json!({})).unwrap().text(), "done");
         assert_eq!(script.received("tools/call")[1]["name"], "not plain");
+        // What a name stands for is known from then on.
+        assert_eq!(script.received("tools/list").len(), 2);
         hub.disconnect("s").unwrap();
         assert_eq!(hub.call(name, json!({})).unwrap_err().kind(), ErrorKind::Closed);
     });
@@ -613,15 +615,19 @@ fn servers_that_die_while_they_list_are_told_and_nobody_else_is_affected() {
 #[cfg(feature = "http")]
 mod over_http {
     use super::*;
-    use crate::http_peer::{Endpoint, answer, held, response};
+    use crate::http_peer::{Chunks, Endpoint, Post, answer, stream};
     use crate::stdio::discovered;
 
     #[test]
-    fn while_a_broken_stream_is_opened_again_the_list_is_asked_for_each_time() {
+    fn a_stream_that_breaks_says_nothing_so_the_list_is_asked_for_and_another_opened() {
         soon(|| {
             let listed = Arc::new(AtomicUsize::new(0));
             let (opened, streams) = mpsc::channel();
             let (lists, opened) = (listed.clone(), Mutex::new(opened));
+            let told = |post: &Post, method: &str, mut params: Value| {
+                params["_meta"] = json!({ ID: post.body["id"] });
+                json!({ "jsonrpc": "2.0", "method": method, "params": params })
+            };
             let endpoint = Endpoint::bare(move |post| match post.what() {
                 "server/discover" => {
                     let capabilities = json!({ "tools": { "listChanged": true } });
@@ -631,48 +637,37 @@ mod over_http {
                     let number = lists.fetch_add(1, Ordering::SeqCst) + 1;
                     answer(post, &named(&["x", &format!("list {number}")]))
                 }
-                _ => held(&opened.lock().unwrap()),
+                _ => {
+                    let granted = json!({ "notifications": { "toolsListChanged": true } });
+                    let method = "notifications/subscriptions/acknowledged";
+                    let granted = told(post, method, granted);
+                    let changed = told(post, "notifications/tools/list_changed", json!({}));
+                    let opened = opened.lock().unwrap().clone();
+                    stream(move |chunks| {
+                        chunks.event(&granted);
+                        let stream = chunks.stream.try_clone().unwrap();
+                        opened.send((Chunks { stream, has_ended: false }, changed)).unwrap();
+                        chunks.wait_for_client();
+                    })
+                }
             });
             let hub = Hub::connect([("s", endpoint.server())]);
-            let acknowledge = |chunks: &mut crate::http_peer::Chunks| {
-                let listen = endpoint.next("subscriptions/listen");
-                let granted = json!({ "toolsListChanged": true });
-                let params =
-                    json!({ "_meta": { ID: listen.body["id"] }, "notifications": granted });
-                chunks.event(&json!({ "jsonrpc": "2.0",
-                    "method": "notifications/subscriptions/acknowledged", "params": params }));
-                listen
-            };
-            let mut first = std::thread::scope(|scope| {
-                let finding = scope.spawn(|| found(&hub, "x"));
-                let mut chunks = streams.recv().unwrap();
-                acknowledge(&mut chunks);
-                assert_eq!(finding.join().unwrap(), pair("s", "x"));
-                chunks
-            });
-            for _ in 0..3 {
-                assert_eq!(found(&hub, "list 1"), pair("s", "list 1"));
+            let listed = || listed.load(Ordering::SeqCst);
+            for round in 1..=3 {
+                // Once for all who look.
+                for _ in 0..3 {
+                    assert_eq!(found(&hub, "x"), pair("s", "x"));
+                    assert_eq!(listed(), 2 * round - 1);
+                }
+                let (mut chunks, changed) = streams.recv().unwrap();
+                assert!(streams.try_recv().is_err());
+                chunks.event(&changed);
+                assert!(until(|| found(&hub, &format!("list {}", 2 * round)).is_some()));
+                // Nobody says any more whether it has changed, as soon as that is seen.
+                chunks.cut();
+                assert!(until(|| found(&hub, &format!("list {}", 2 * round)).is_none()));
             }
-            assert!(first.send(": still there\n\n"));
-            first.cut();
-            // As soon as that is seen: nobody says any more whether it has changed.
-            assert!(until(|| found(&hub, "list 1").is_none()));
-            // It is opened again by those who look, and then kept.
-            let second = Mutex::new(None);
-            assert!(until(|| {
-                let _ = found(&hub, "x");
-                *second.lock().unwrap() = streams.try_recv().ok();
-                second.lock().unwrap().is_some()
-            }));
-            let mut second = second.into_inner().unwrap().unwrap();
-            let listen = acknowledge(&mut second);
-            assert!(until(|| {
-                let before = listed.load(Ordering::SeqCst);
-                found(&hub, "x").unwrap();
-                listed.load(Ordering::SeqCst) == before
-            }));
             hub.disconnect_all();
-            drop((second, response(&listen, &json!({}))));
         });
     }
 }
