@@ -10,7 +10,12 @@ const NAMES: [&str; 5] = ["read_file", "read_secret", "write_file", "stat", ""];
 
 /// A server whose tools come on pages of two, and what it receives.
 fn server(era: Era) -> (Server, std::sync::mpsc::Receiver<umcp::memory::Received>) {
-    answering(era, tools(), |wire, message| match message.method() {
+    let mut capabilities = tools();
+    if era == Era::Legacy {
+        // A task is only asked for after the list of tools, unless it is known.
+        capabilities["tasks"] = json!({ "requests": { "tools": { "call": {} } } });
+    }
+    answering(era, capabilities, |wire, message| match message.method() {
         "tools/list" => {
             let start: usize =
                 message.param("/cursor").as_str().map_or(0, |at| at.parse().unwrap());
