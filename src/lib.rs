@@ -5,6 +5,7 @@ mod client;
 mod deadline;
 mod error;
 pub mod guide;
+mod hub;
 mod limits;
 #[cfg(feature = "http")]
 mod net;
@@ -20,6 +21,7 @@ pub use client::{
     Subscription, SubscriptionBuilder, Task, TaskOrResult,
 };
 pub use error::{Error, ErrorKind, Result, RpcError};
+pub use hub::{Hub, HubTool};
 pub use limits::{Limits, Timeouts};
 pub use protocol::{
     CallToolResult, Completion, CompletionReference, ContentBlock, Era, GetPromptResult,

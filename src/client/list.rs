@@ -51,6 +51,9 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Where the next page starts; `None` on the last. An empty string is a cursor like any other.
     pub next_cursor: Option<String>,
+    /// For how long after it came the server says that it stays as it is (2026-07-28); `None` if it
+    /// says nothing of that. Nothing is kept because of it but a [`Hub`](crate::Hub)'s lists of tools.
+    pub ttl: Option<Duration>,
 }
 
 /// What a [`List`] can hold. Implemented for [`Tool`], [`Resource`], [`ResourceTemplate`] and
@@ -93,7 +96,8 @@ macro_rules! listed {
             fn page(_client: &Client, result: $result) -> Page<Self> {
                 let items = result.$items;
                 $(let items = _client.$usable(items);)?
-                Page { items, next_cursor: result.next_cursor }
+                let ttl = result.ttl_ms.map(Duration::from_millis);
+                Page { items, next_cursor: result.next_cursor, ttl }
             }
         }
     )*};
@@ -191,15 +195,22 @@ impl<T: Listed> List<T> {
     /// repeats a cursor and [`Limit`](ErrorKind::Limit) if there are too many pages, or they are
     /// together larger than one message may be.
     pub fn all(self) -> Result<Vec<T>> {
+        Ok(self.all_until()?.0)
+    }
+
+    /// Everything on all pages, and until when the server says that it stays so.
+    pub(crate) fn all_until(self) -> Result<(Vec<T>, Deadline)> {
         let end = Deadline::after(self.max_total);
         let mut pages = self.pages();
         let mut items = Vec::new();
+        let mut until = Deadline::after(Duration::MAX);
         loop {
             pages.list.max_total = end.remaining();
-            let Some(page) = pages.next() else { return Ok(items) };
+            let Some(page) = pages.next() else { return Ok((items, until)) };
             let page = page?;
             pages.check_size()?;
             items.extend(page.items);
+            until = until.min(Deadline::after(page.ttl.unwrap_or_default()));
         }
     }
 }

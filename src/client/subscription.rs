@@ -377,6 +377,12 @@ impl Subscription {
         self.next_timeout(Duration::ZERO)
     }
 
+    /// Returns whether changes were being delivered when this was last asked for one: `false` after the
+    /// end, and while a connection that broke (over HTTP) is opened again. Does not block.
+    pub fn is_open(&self) -> bool {
+        self.inner.is_open()
+    }
+
     /// Returns what can end the subscription from another thread.
     pub fn closer(&self) -> Closer {
         Closer(self.inner.ending().clone())

@@ -11,6 +11,7 @@
 //! | [`prompting`] | prompts, and completion of their arguments |
 //! | [`answering`] | what servers ask: questions to the user, models, roots |
 //! | [`events`] | what happens to a connection: functions, an iterator; logs and traces |
+//! | [`many_servers`] | a hub: many servers under names, one list of their tools |
 //! | [`transports`] | stdio, HTTP and the others: what is found out, credentials, what a connection costs |
 //! | [`retrying`] | asking again after a failure, and what is never done twice |
 //! | [`errors`] | every kind of error: what it means, what to do |
@@ -47,6 +48,9 @@ pub mod answering {}
 
 #[doc = include_str!("events.md")]
 pub mod events {}
+
+#[doc = include_str!("many_servers.md")]
+pub mod many_servers {}
 
 // It is about HTTP, too, whoever reads it.
 #[cfg_attr(not(feature = "http"), allow(rustdoc::broken_intra_doc_links))]

@@ -136,6 +136,11 @@ impl Subscription {
         self.early.len() + self.slot.len()
     }
 
+    /// Whether changes are delivered, as of the last look.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open)
+    }
+
     pub(crate) fn ending(&self) -> &Arc<Ending> {
         &self.ending
     }

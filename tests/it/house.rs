@@ -12,6 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["transport"],
     &["session"],
     &["client"],
+    &["hub"],
 ];
 
 fn floor(room: &str) -> usize {

@@ -41,6 +41,8 @@ mod http_sse;
 mod http_subscriptions;
 #[cfg(feature = "http")]
 mod http_tasks;
+mod hub;
+mod hub_tools;
 mod input_rounds;
 #[cfg(unix)]
 mod killed;
@@ -63,6 +65,7 @@ mod tls;
 #[cfg(feature = "tls")]
 #[path = "../tls/server.rs"]
 mod tls_server;
+mod tool_filter;
 
 /// What the examples share: their server, to put behind HTTP.
 #[path = "../../examples/support/mod.rs"]

@@ -237,6 +237,7 @@ fn a_server_that_does_not_come_up_any_more_is_given_up() {
     });
 }
 
+// SUB-16, SUB-17
 #[test]
 fn the_log_level_and_subscriptions_are_there_again() {
     soon(|| {

@@ -54,6 +54,8 @@ const REQUIRED: &[&str] = &[
     "SUB-1", "SUB-2", "SUB-3", "SUB-4", "SUB-5", "SUB-6", "SUB-7", "SUB-8", "SUB-9", "SUB-10",
     "SUB-11", "SUB-12", "SUB-13", "SUB-14", "SUB-15", "SUB-16", "SUB-17", "SUB-18", "SUB-19",
     "SUB-20", "SUB-21",
+    // Caching
+    "CACHE-2", "CACHE-4", "CACHE-12", "CACHE-15",
     // Logging
     "LOG-1", "LOG-4", "LOG-6", "LOG-7", "LOG-8",
     // Tasks and extensions
