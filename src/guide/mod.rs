@@ -12,6 +12,7 @@
 //! | [`answering`] | what servers ask: questions to the user, models, roots |
 //! | [`events`] | what happens to a connection: functions, an iterator; logs and traces |
 //! | [`transports`] | stdio, HTTP and the others: what is found out, credentials, what a connection costs |
+//! | [`config_files`] | the files of Claude, Cursor, VS Code, Codex and others |
 //! | [`errors`] | every kind of error: what it means, what to do |
 //! | [`testing`] | servers inside your tests |
 //! | [`from_python`] | for those who know the Python SDK |
@@ -51,6 +52,11 @@ pub mod events {}
 #[cfg_attr(not(feature = "http"), allow(rustdoc::broken_intra_doc_links))]
 #[doc = include_str!("transports.md")]
 pub mod transports {}
+
+// It is about files, too, whoever reads it.
+#[cfg_attr(not(feature = "config"), allow(rustdoc::broken_intra_doc_links))]
+#[doc = include_str!("config_files.md")]
+pub mod config_files {}
 
 #[doc = include_str!("errors.md")]
 pub mod errors {}

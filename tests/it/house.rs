@@ -12,6 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["transport"],
     &["session"],
     &["client"],
+    &["config"],
 ];
 
 fn floor(room: &str) -> usize {
