@@ -2,6 +2,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod client;
+#[cfg(feature = "config")]
+pub mod config;
 mod deadline;
 mod error;
 pub mod guide;
@@ -20,6 +22,8 @@ pub use client::{
     Listed, Notification, Page, Pages, Pending, Reply, Request, Retry, SamplingRefusal, Server,
     Subscription, SubscriptionBuilder, Task, TaskOrResult,
 };
+#[cfg(feature = "config")]
+pub use config::Config;
 pub use error::{Error, ErrorKind, Result, RpcError};
 pub use hub::{Hub, HubTool};
 pub use limits::{Limits, Timeouts};

@@ -162,6 +162,32 @@ impl Server {
         self.problem.get_or_insert(problem);
     }
 
+    /// A server that fails to open, for this reason.
+    #[cfg(feature = "config")]
+    pub(crate) fn refused(problem: impl Into<String>) -> Self {
+        let mut server = Self::command("");
+        server.refuse(problem.into());
+        server
+    }
+
+    /// Why it cannot be opened, as far as can be told without doing so.
+    #[cfg(feature = "config")]
+    pub(crate) fn check(&self) -> Result<()> {
+        match &self.reach {
+            // Only who connects needs the certificates of the system.
+            #[cfg(feature = "http")]
+            Reach::Url(url) if self.problem.is_none() => self.uri(url).map(drop),
+            _ => self.connect().map(drop),
+        }
+    }
+
+    /// Why the setting of this name, the only ones so far, does not fit.
+    #[cfg(all(feature = "config", feature = "http"))]
+    pub(crate) fn unfit(&self, setting: &str) -> Option<&str> {
+        let problem = self.problem.as_deref()?;
+        Some(problem.strip_prefix(&format!("`{setting}`: ")).unwrap_or(problem))
+    }
+
     /// Adds an argument to the command.
     #[must_use]
     pub fn arg(self, arg: impl AsRef<OsStr>) -> Self {
@@ -396,6 +422,13 @@ impl Server {
 
     #[cfg(feature = "http")]
     fn connect_url(&self, url: &str) -> Result<Box<Connect>> {
+        let uri = self.uri(url)?;
+        self.settings.load(&uri)?;
+        Ok(crate::transport::http::connect(uri, self.settings.clone(), self.limits.clone()))
+    }
+
+    #[cfg(feature = "http")]
+    fn uri(&self, url: &str) -> Result<ureq::http::Uri> {
         let invalid = |why: &str| {
             let text = format!("not a URL to connect to, such as https://example.com/mcp: {why}");
             Error::new(ErrorKind::InvalidInput, text)
@@ -414,7 +447,7 @@ impl Server {
             return Err(invalid("there is no such port"));
         }
         self.settings.check(&uri)?;
-        Ok(crate::transport::http::connect(uri, self.settings.clone(), self.limits.clone()))
+        Ok(uri)
     }
 
     #[cfg(not(feature = "http"))]

@@ -14,6 +14,7 @@
 //! | [`many_servers`] | a hub: many servers under names, one list of their tools |
 //! | [`transports`] | stdio, HTTP and the others: what is found out, credentials, what a connection costs |
 //! | [`retrying`] | asking again after a failure, and what is never done twice |
+//! | [`config_files`] | the files of Claude, Cursor, VS Code, Codex and others |
 //! | [`errors`] | every kind of error: what it means, what to do |
 //! | [`testing`] | servers inside your tests |
 //! | [`from_python`] | for those who know the Python SDK |
@@ -59,6 +60,11 @@ pub mod transports {}
 
 #[doc = include_str!("retrying.md")]
 pub mod retrying {}
+
+// It is about files, too, whoever reads it.
+#[cfg_attr(not(feature = "config"), allow(rustdoc::broken_intra_doc_links))]
+#[doc = include_str!("config_files.md")]
+pub mod config_files {}
 
 #[doc = include_str!("errors.md")]
 pub mod errors {}

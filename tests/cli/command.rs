@@ -107,7 +107,11 @@ pub struct Running {
 
 impl Running {
     pub fn start(command: &mut Command) -> Self {
-        let mut child = command.spawn().unwrap();
+        Self::of(command.spawn().unwrap())
+    }
+
+    /// What is not piped is not seen.
+    pub fn of(mut child: Child) -> Self {
         let stdout = child.stdout.take().map(|mut stdout| {
             let (sender, receiver) = mpsc::channel();
             thread::spawn(move || {
@@ -118,12 +122,13 @@ impl Running {
             receiver
         });
         let (sender, stderr) = mpsc::channel();
-        let lines = BufReader::new(child.stderr.take().unwrap());
-        thread::spawn(move || {
-            for line in lines.lines() {
-                let _ = sender.send(line.unwrap() + "\n");
-            }
-        });
+        if let Some(pipe) = child.stderr.take() {
+            thread::spawn(move || {
+                for line in BufReader::new(pipe).lines() {
+                    let _ = sender.send(line.unwrap() + "\n");
+                }
+            });
+        }
         Self { child, stdout, stderr, seen: String::new() }
     }
 

@@ -17,6 +17,7 @@ mod http;
 mod interrupts;
 mod meanwhile;
 mod output;
+mod servers;
 mod status;
 mod verbs;
 #[cfg(unix)]

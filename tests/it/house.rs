@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["transport"],
     &["session"],
     &["client"],
-    &["hub"],
+    &["hub", "config"],
 ];
 
 fn floor(room: &str) -> usize {

@@ -13,6 +13,11 @@
 mod alone;
 mod calls;
 mod common;
+#[cfg(feature = "config")]
+mod config;
+// Their URLs are https://.
+#[cfg(all(feature = "config", feature = "tls"))]
+mod config_dialects;
 #[cfg(feature = "http")]
 mod credentials;
 mod era;

@@ -5,12 +5,14 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 use umcp::ClientBuilder;
+use umcp::config::Input;
 use umcp::protocol::{
     Choice, ElicitFormParams, ElicitResult, ElicitSchema, ElicitUrlParams, PrimitiveSchema,
 };
 
 use crate::complain;
 use crate::meanwhile;
+use crate::terminal::Asking;
 use crate::text::clean;
 
 /// Has questions of the server answered: by the user at a terminal, else with a no.
@@ -40,6 +42,22 @@ fn at_the_terminal(
     meanwhile::clear_line();
     let mut dialog = Dialog { server, input: io::stdin().lock(), output: io::stderr() };
     ask(&mut dialog).unwrap_or_else(|_| ElicitResult::cancel())
+}
+
+/// Asks for what a configuration file wants to know. `None` without a terminal, or an answer.
+pub(crate) fn for_input(input: &Input) -> Option<String> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return None;
+    }
+    meanwhile::clear_line();
+    let asking = Asking::new(input.is_password);
+    let mut dialog = Dialog { server: "", input: io::stdin().lock(), output: io::stderr() };
+    let answer = dialog.input(input, asking.is_hidden()).ok().flatten();
+    if asking.is_hidden() {
+        // The user's own was not shown.
+        let _ = writeln!(io::stderr());
+    }
+    answer
 }
 
 /// A conversation with the user.
@@ -73,6 +91,36 @@ impl<R: BufRead, W: Write> Dialog<'_, R, W> {
                     _ => {}
                 }
             }
+        }
+    }
+
+    /// Returns nothing if nothing is typed: the file may have a default.
+    fn input(&mut self, input: &Input, is_hidden: bool) -> io::Result<Option<String>> {
+        let mut notes = Vec::new();
+        if !input.options.is_empty() {
+            notes.push(format!("one of {}", input.options.join(", ")));
+        }
+        if input.is_password {
+            notes.push(if is_hidden { "not shown" } else { "shown as you type" }.to_owned());
+        }
+        let what = input.description.as_deref().unwrap_or(&input.id);
+        let notes =
+            if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
+        let default = match &input.default {
+            Some(default) if !input.is_password => format!(" [{default}]"),
+            _ => String::new(),
+        };
+        loop {
+            let Some(answer) = self.read(&format!("{what}{notes}{default}: "))? else {
+                return Ok(None);
+            };
+            if answer.is_empty() {
+                return Ok(None);
+            }
+            if input.options.is_empty() || input.options.contains(&answer) {
+                return Ok(Some(answer));
+            }
+            self.say("  this is none of the options")?;
         }
     }
 
@@ -231,6 +279,7 @@ fn choice(choices: &[Choice], text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use umcp::config::{Config, Dialect};
     use umcp::protocol::ElicitAction;
 
     use super::*;
@@ -293,6 +342,38 @@ mod tests {
         assert_eq!(action("a\nc\n"), (ElicitAction::Cancel, None));
         assert_eq!(action("a\n"), (ElicitAction::Cancel, None));
         assert_eq!(action(""), (ElicitAction::Cancel, None));
+    }
+
+    #[test]
+    fn an_input_of_a_file_is_asked_for() {
+        let text = r#"{
+            "inputs": [
+                { "id": "key", "type": "promptString", "description": "The\u001b[2J key", "password": true },
+                { "id": "place", "type": "pickString", "options": ["here", "there"], "default": "here" }
+            ],
+            "servers": { "it": { "command": "${input:key}${input:place}" } }
+        }"#;
+        let (send, inputs) = std::sync::mpsc::channel();
+        let config = Config::parse(text, Dialect::VsCode).unwrap().variables([("A", "")]);
+        let config = config.on_input(move |input| {
+            send.send(input.clone()).unwrap();
+            Some("here".to_owned())
+        });
+        config.get("it").unwrap().server().unwrap();
+        let ask = |input: &Input, typed: &str, is_hidden| {
+            let mut dialog = Dialog { server: "", input: typed.as_bytes(), output: Vec::new() };
+            let answer = dialog.input(input, is_hidden).unwrap();
+            (answer, String::from_utf8(dialog.output).unwrap())
+        };
+        let (key, place) = (inputs.recv().unwrap(), inputs.recv().unwrap());
+        let shown = |text: &str| text.to_owned();
+        assert_eq!(ask(&key, "k\n", true), (Some(shown("k")), shown("The key (not shown): ")));
+        assert_eq!(ask(&key, "", false), (None, shown("The key (shown as you type): ")));
+        let question = "place (one of here, there) [here]: ";
+        assert_eq!(ask(&place, "\n", false), (None, shown(question)));
+        let (answer, asked) = ask(&place, "nowhere\nthere\n", false);
+        assert_eq!(answer.as_deref(), Some("there"));
+        assert_eq!(asked, format!("{question}  this is none of the options\n{question}"));
     }
 
     // ELIC-11

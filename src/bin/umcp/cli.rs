@@ -13,11 +13,13 @@ use umcp::{Era, LoggingLevel, ProtocolVersion, Server, Timeouts};
 use crate::failure::Failure;
 #[cfg(feature = "http")]
 use crate::http::Http;
+use crate::servers;
 
 const AFTER_HELP: &str = "\
-The server is everything after `--`, or `--url`:
+The server is everything after `--`, or `--url`, or one that a configuration file names:
   umcp tools -- npx -y @modelcontextprotocol/server-everything
   umcp call add a=2 b=3 --url https://example.com/mcp
+  umcp call forecast city=Oslo --server weather
 
 Exit status: 0 done, 1 usage, 3 authorization, 4 could not connect or the server died, 5 the server
 said no, 6 it broke the protocol, 124 timed out, 130 and 143 interrupted.";
@@ -57,6 +59,18 @@ Examples:
   umcp watch -- my-server
   umcp watch --resource file:///var/log/my.log -- my-server
   umcp watch --log-level debug --json -- my-server | jq -r .params.data";
+
+const SERVERS_HELP: &str = "\
+Without --config these are the usual files of Claude Desktop and Code, Cursor, VS Code, Codex, Gemini CLI,
+Windsurf, Zed, the Inspector and others: those of the project in this directory, and your own. Nothing
+is started. The exit status is 1 if a file cannot be read.
+
+Examples:
+  umcp servers
+  umcp servers --json | jq -r '.servers[] | select(.problem).problem'
+  umcp tools --server weather
+  umcp tools --server cursor:weather       if several files have one of that name
+  umcp tools --server weather --config .vscode/mcp.json";
 
 const COMPLETIONS_HELP: &str = "\
 Examples:
@@ -178,6 +192,9 @@ pub(crate) enum Verb {
         #[command(flatten)]
         target: Target,
     },
+    /// List the servers of configuration files, and what is wrong with them; start none
+    #[command(after_help = SERVERS_HELP)]
+    Servers,
     /// Print what makes a shell complete this command's options
     #[command(after_help = COMPLETIONS_HELP)]
     Completions {
@@ -212,6 +229,12 @@ pub(crate) struct Options {
     /// The URL of the server, instead of a command
     #[arg(long, global = true)]
     url: Option<String>,
+    /// A server of a configuration file: its name, or cursor:name
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "url")]
+    server: Option<String>,
+    /// The configuration file, instead of those that are found
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Print the MCP result object, as one JSON document (watch: one a line)
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -290,7 +313,7 @@ impl Verb {
             | Verb::Watch { target, .. }
             | Verb::Prompt { target, .. }
             | Verb::Complete { target, .. } => &target.command,
-            Verb::Completions { .. } => &[],
+            Verb::Servers | Verb::Completions { .. } => &[],
         }
     }
 }
@@ -303,23 +326,28 @@ impl Cli {
             || protocol_version.is_some_and(|version| version.era() == Era::Legacy)
     }
 
-    /// Whether the server is a URL.
-    pub(crate) fn is_remote(&self) -> bool {
-        self.options.url.is_some()
-    }
-
-    /// The server that the command line names.
-    pub(crate) fn server(&self) -> Result<Server, Failure> {
+    /// The server that the command line names, and whether it is a URL.
+    pub(crate) fn server(&self) -> Result<(Server, bool), Failure> {
         let Options { url, timeout, era, protocol_version, env, inherit_env, cwd, .. } =
             &self.options;
-        let mut server = match (url, self.verb.command()) {
-            (None, [program, args @ ..]) => Server::command(program).args(args),
-            (Some(url), []) => Server::url(url),
-            (Some(_), _) => {
+        let Options { server, config, .. } = &self.options;
+        if config.is_some() && server.is_none() {
+            return Err(Failure::usage("which server of the file? Give `--server NAME`"));
+        }
+        let (mut server, is_remote) = match (url, server, self.verb.command()) {
+            (None, None, [program, args @ ..]) => (Server::command(program).args(args), false),
+            (Some(url), None, []) => (Server::url(url), true),
+            (None, Some(name), []) => servers::named(name, config.as_deref())?,
+            (None, None, []) => {
+                let text = "which server? Give `--url URL`, `--server NAME`, or `-- COMMAND ARGS...` at \
+                            the end";
+                return Err(Failure::usage(text));
+            }
+            (Some(_), ..) => {
                 return Err(Failure::usage("a URL and a command are two servers: give one"));
             }
-            (None, []) => {
-                let text = "which server? Give `--url URL`, or `-- COMMAND ARGS...` at the end";
+            (None, Some(_), _) => {
+                let text = "a server of a file and a command are two servers: give one";
                 return Err(Failure::usage(text));
             }
         };
@@ -357,7 +385,7 @@ impl Cli {
         if let Some(cwd) = cwd {
             server = server.cwd(cwd);
         }
-        Ok(server)
+        Ok((server, is_remote))
     }
 }
 

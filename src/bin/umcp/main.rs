@@ -16,6 +16,8 @@ mod output;
 mod render;
 mod save;
 mod schema;
+mod servers;
+mod terminal;
 mod text;
 mod verbs;
 mod watch;

@@ -20,25 +20,28 @@ use crate::output::Output;
 use crate::render;
 use crate::save::{self, Destination};
 use crate::schema;
+use crate::servers;
 use crate::text::did_you_mean;
 use crate::watch::Watch;
 
 /// Returns the exit status.
 pub(crate) fn run(cli: &Cli, interrupt: &Interrupt) -> Result<u8, Failure> {
     let output = Output::new(cli.options.json);
-    // The one verb without a server.
-    if let Verb::Completions { shell } = cli.verb {
-        return completions(shell, output);
+    // The verbs without a server.
+    match cli.verb {
+        Verb::Completions { shell } => return completions(shell, output),
+        Verb::Servers => return servers::list(cli.options.config.as_deref(), output),
+        _ => {}
     }
-    let server = cli.server()?;
+    let (server, is_remote) = cli.server()?;
     let connect = |builder, server| connect(cli, interrupt, builder, server);
     let open = |server| connect(Client::builder(), server);
     match &cli.verb {
-        Verb::Completions { .. } => Ok(status::DONE),
+        Verb::Completions { .. } | Verb::Servers => Ok(status::DONE),
         Verb::Watch { log_level, resources, .. } => {
             let watch = Watch::new(output);
             let client = connect(watch.builder(), server)?;
-            watch.run(&client, log_level, resources, cli.is_remote())
+            watch.run(&client, log_level, resources, is_remote)
         }
         Verb::Info(_) => info(&open(server)?, output),
         Verb::Tools(_) => {

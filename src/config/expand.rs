@@ -1,0 +1,336 @@
+//! Filling in variables, each dialect in its own way. What is filled in is not looked at again.
+
+use std::collections::HashMap;
+use std::env;
+use std::ffi::OsString;
+use std::path::{MAIN_SEPARATOR_STR, Path, PathBuf};
+use std::sync::Arc;
+
+use super::dialect::Expansion;
+use super::fault::Fault;
+use super::fields::Text;
+use super::input::{Answers, Input};
+use crate::error::said;
+
+/// Where variables come from: this program's environment, or what the caller gave.
+#[derive(Clone, Default)]
+pub(super) struct Variables(Option<Arc<HashMap<String, OsString>>>);
+
+impl Variables {
+    pub(super) fn given(variables: HashMap<String, OsString>) -> Self {
+        Self(Some(Arc::new(variables)))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<OsString> {
+        match &self.0 {
+            None => env::var_os(name),
+            Some(given) => given.get(name).cloned().or_else(|| {
+                // Windows' names have no case.
+                let mut all = given.iter();
+                let found =
+                    all.find(|(given, _)| cfg!(windows) && given.eq_ignore_ascii_case(name));
+                found.map(|(_, value)| value.clone())
+            }),
+        }
+    }
+
+    /// A directory that a variable names.
+    pub(super) fn directory(&self, name: &str) -> Option<PathBuf> {
+        self.get(name).map(PathBuf::from).filter(|path| path.is_absolute())
+    }
+}
+
+/// A part of a text.
+#[derive(Debug, PartialEq)]
+enum Piece<'a> {
+    Plain(&'a str),
+    Variable {
+        name: &'a str,
+        default: Option<&'a str>,
+    },
+    Input(&'a str),
+    Home,
+    Root,
+    RootName,
+    Separator,
+    /// Something that umcp cannot fill in.
+    Unknown(&'a str),
+}
+
+/// Cuts a text into what stays and what is filled in.
+fn pieces(text: &str, expansion: Expansion) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
+    let (mut rest, mut plain) = (text, text);
+    let start = match expansion {
+        Expansion::None => return vec![Piece::Plain(text)],
+        Expansion::OpenCode => '{',
+        _ => '$',
+    };
+    while let Some(at) = rest.find(start) {
+        let here = rest.get(at..).unwrap_or_default();
+        let found = match expansion {
+            Expansion::OpenCode => {
+                braced(here, 1).and_then(|(inside, length)| Some((open_code(inside)?, length)))
+            }
+            _ if here.starts_with("${") => braced(here, 2)
+                .and_then(|(inside, length)| Some((named(inside, expansion)?, length))),
+            Expansion::BracesAndBare => bare(here, 1),
+            Expansion::BracesAndEnv if here.starts_with("$env:") => bare(here, "$env:".len()),
+            _ => None,
+        };
+        let skipped = match found {
+            Some((piece, length)) => {
+                let before = plain.len() - here.len();
+                pieces.push(Piece::Plain(plain.get(..before).unwrap_or_default()));
+                pieces.push(piece);
+                plain = here.get(length..).unwrap_or_default();
+                length
+            }
+            None => start.len_utf8(),
+        };
+        rest = here.get(skipped..).unwrap_or_default();
+    }
+    pieces.push(Piece::Plain(plain));
+    pieces.retain(|piece| *piece != Piece::Plain(""));
+    pieces
+}
+
+/// What stands in braces, and the length of all that.
+fn braced(text: &str, open: usize) -> Option<(&str, usize)> {
+    let inside = text.get(open..)?;
+    let end = inside.find('}')?;
+    Some((inside.get(..end)?, open + end + 1)).filter(|(inside, _)| !inside.is_empty())
+}
+
+/// A name without braces.
+fn bare(text: &str, skip: usize) -> Option<(Piece<'_>, usize)> {
+    let name = text.get(skip..)?;
+    let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
+    let name = name.get(..end).filter(|name| !name.is_empty())?;
+    // `$5` is money.
+    let is_name = !name.starts_with(|c: char| c.is_ascii_digit());
+    is_name.then_some((Piece::Variable { name, default: None }, skip + end))
+}
+
+fn open_code(inside: &str) -> Option<Piece<'_>> {
+    match inside.split_once(':')? {
+        ("env", name) => Some(Piece::Variable { name, default: None }),
+        ("file", _) => Some(Piece::Unknown(inside)),
+        _ => None,
+    }
+}
+
+/// What stands in `${}`. What is none of the dialect's forms stays as it is.
+fn named(inside: &str, expansion: Expansion) -> Option<Piece<'_>> {
+    if !matches!(expansion, Expansion::Env | Expansion::Editor) {
+        let (name, default) = match inside.split_once(":-") {
+            Some((name, default)) => (name, Some(default)),
+            None => (inside, None),
+        };
+        // Hosts disagree about what a variable in a default is.
+        return Some(match default {
+            Some(default) if default.contains("${") => Piece::Unknown(inside),
+            _ => Piece::Variable { name, default },
+        });
+    }
+    match inside.split_once(':') {
+        Some(("env", name)) => return Some(Piece::Variable { name, default: None }),
+        _ if expansion == Expansion::Env => return None,
+        Some(("input", id)) => return Some(Piece::Input(id)),
+        _ => {}
+    }
+    match inside {
+        "userHome" => Some(Piece::Home),
+        "workspaceFolder" => Some(Piece::Root),
+        "workspaceFolderBasename" => Some(Piece::RootName),
+        "pathSeparator" | "/" => Some(Piece::Separator),
+        _ => {
+            let is_editors = inside.starts_with("file")
+                || ["config:", "command:", "workspaceFolder:"]
+                    .iter()
+                    .any(|it| inside.starts_with(it));
+            is_editors.then_some(Piece::Unknown(inside))
+        }
+    }
+}
+
+/// Fills in the texts of one entry.
+pub(super) struct Filler<'a> {
+    pub(super) expansion: Expansion,
+    pub(super) variables: &'a Variables,
+    pub(super) home: Option<PathBuf>,
+    pub(super) root: &'a Path,
+    /// The file, for those who remember answers.
+    pub(super) file: &'a str,
+    pub(super) inputs: &'a [Input],
+    pub(super) answers: &'a Answers,
+    /// Whether its user may be asked now.
+    pub(super) may_ask: bool,
+    /// What was not there: where it is named first, and its names.
+    missing: Option<(Fault, Vec<String>)>,
+}
+
+impl<'a> Filler<'a> {
+    pub(super) fn new(
+        expansion: Expansion,
+        variables: &'a Variables,
+        root: &'a Path,
+        file: &'a str,
+        inputs: &'a [Input],
+        answers: &'a Answers,
+    ) -> Self {
+        let home = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+        let home = variables.directory(home);
+        Self {
+            expansion,
+            variables,
+            home,
+            root,
+            file,
+            inputs,
+            answers,
+            may_ask: true,
+            missing: None,
+        }
+    }
+
+    /// The text with everything filled in. What is missing is told at the end, all of it.
+    pub(super) fn fill(&mut self, text: &Text) -> Result<String, Fault> {
+        if text.is_name {
+            return self.variable(text, &text.written, None);
+        }
+        let mut filled = String::new();
+        for piece in pieces(&text.written, self.expansion) {
+            match piece {
+                Piece::Plain(plain) => filled.push_str(plain),
+                Piece::Variable { name, default } => {
+                    filled.push_str(&self.variable(text, name, default)?);
+                }
+                Piece::Input(id) => filled.push_str(&self.input(text, id)?),
+                Piece::Home => match &self.home {
+                    Some(home) => filled.push_str(&home.to_string_lossy()),
+                    None => return Err(text.fault("nothing says where the home directory is")),
+                },
+                Piece::Root => filled.push_str(&self.root.to_string_lossy()),
+                Piece::RootName => {
+                    filled.extend(self.root.file_name().map(|name| name.to_string_lossy()));
+                }
+                Piece::Separator => filled.push_str(MAIN_SEPARATOR_STR),
+                Piece::Unknown(what) => {
+                    let what = format!("umcp cannot fill in `{}`: write it out", said(what));
+                    return Err(text.fault(what));
+                }
+            }
+        }
+        if filled.contains('\0') {
+            return Err(text.fault("there is a NUL in what is filled in"));
+        }
+        Ok(filled)
+    }
+
+    fn variable(
+        &mut self,
+        text: &Text,
+        name: &str,
+        default: Option<&str>,
+    ) -> Result<String, Fault> {
+        match (self.variables.get(name), default) {
+            (Some(value), _) => value
+                .into_string()
+                .map_err(|_| text.fault(format!("the variable `{}` is not UTF-8", said(name)))),
+            (None, Some(default)) => Ok(default.to_owned()),
+            (None, None) => Ok(self.miss(text, format!("the variable `{}`", said(name)))),
+        }
+    }
+
+    fn input(&mut self, text: &Text, id: &str) -> Result<String, Fault> {
+        let unknown;
+        let input = match self.inputs.iter().find(|input| input.id == id) {
+            Some(input) => input,
+            None => {
+                unknown = Input::unknown(id);
+                &unknown
+            }
+        };
+        let variable = input.variable();
+        // Who has set the variable does not want to be asked.
+        let answer = match self.variables.get(&variable) {
+            Some(value) => {
+                let not_text = |_| text.fault(format!("the variable `{variable}` is not UTF-8"));
+                Some(value.into_string().map_err(not_text)?)
+            }
+            None if self.answers.can_ask() && !self.may_ask => return Ok(String::new()),
+            None => self.answers.ask(self.file, input).or_else(|| input.default.clone()),
+        };
+        match answer {
+            Some(answer) if !input.options.is_empty() && !input.options.contains(&answer) => {
+                Err(text.fault(format!("the input `{}` is none of its options", said(id))))
+            }
+            Some(answer) => Ok(answer),
+            None => {
+                let what = format!("the input `{}` (or the variable `{variable}`)", said(id));
+                Ok(self.miss(text, what))
+            }
+        }
+    }
+
+    fn miss(&mut self, text: &Text, what: String) -> String {
+        let (_, names) = self.missing.get_or_insert_with(|| (text.fault(""), Vec::new()));
+        if !names.contains(&what) {
+            names.push(what);
+        }
+        String::new()
+    }
+
+    /// Fails if anything was missing.
+    pub(super) fn finish(self) -> Result<(), Fault> {
+        let Some((mut fault, names)) = self.missing else { return Ok(()) };
+        let (are, them) = if names.len() == 1 { ("is", "it") } else { ("are", "them") };
+        fault.what = format!("{} {are} not set: set {them}", names.join(" and "));
+        Err(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(text: &str, expansion: Expansion) -> String {
+        let shown = |piece| match piece {
+            Piece::Plain(text) => text.to_owned(),
+            Piece::Variable { name, default: None } => format!("<{name}>"),
+            Piece::Variable { name, default: Some(default) } => format!("<{name}|{default}>"),
+            other => format!("<{other:?}>"),
+        };
+        pieces(text, expansion).into_iter().map(shown).collect()
+    }
+
+    #[test]
+    fn each_dialect_has_its_own_forms() {
+        use Expansion::*;
+        let text = "a ${V} ${V:-d} $V ${env:V} $env:V {env:V} ${userHome} ${} ${x";
+        for (expansion, expected) in [
+            (None, text),
+            (Braces, "a <V> <V|d> $V <env:V> $env:V {env:V} <userHome> ${} ${x"),
+            (BracesAndBare, "a <V> <V|d> <V> <env:V> <env>:V {env:V} <userHome> ${} ${x"),
+            (BracesAndEnv, "a <V> <V|d> $V <env:V> <V> {env:V} <userHome> ${} ${x"),
+            (Env, "a ${V} ${V:-d} $V <V> $env:V {env:V} ${userHome} ${} ${x"),
+            (Editor, "a ${V} ${V:-d} $V <V> $env:V {env:V} <Home> ${} ${x"),
+            (OpenCode, "a ${V} ${V:-d} $V $<V> $env:V <V> ${userHome} ${} ${x"),
+        ] {
+            assert_eq!(cut(text, expansion), expected, "{expansion:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_stays() {
+        for text in ["$5 and 5$", "$", "$$", "${", "$ {V}", "é$é", ""] {
+            assert_eq!(cut(text, Expansion::BracesAndBare), text);
+        }
+        assert_eq!(cut("$a$b-$c_1é", Expansion::BracesAndBare), "<a><b>-<c_1>é");
+        assert_eq!(cut("${A:-}", Expansion::Braces), "<A|>");
+        assert_eq!(cut("${A:-${B}}", Expansion::Braces), "<Unknown(\"A:-${B\")>}");
+        assert_eq!(cut("${config:x}", Expansion::Editor), "<Unknown(\"config:x\")>");
+        assert_eq!(cut("{file:~/x} {a}", Expansion::OpenCode), "<Unknown(\"file:~/x\")> {a}");
+    }
+}
