@@ -22,7 +22,6 @@ fn main() -> Result<()> {
     });
     for (name, error) in hub.failures() {
         eprintln!("{name} did not come up: {error}");
-        hub.remove(&name)?;
     }
 
     // One list for a model, in which each tool has a name of its own.

@@ -361,7 +361,8 @@ impl ClientBuilder {
 
     /// Starts or reaches the server, finds out its era, and agrees with it on a version.
     ///
-    /// Blocks for at most [`Timeouts::connect`](crate::Timeouts::connect) and, in addition, a
+    /// Each attempt ([`retry`](Self::retry)) blocks for at most
+    /// [`Timeouts::connect`](crate::Timeouts::connect) and, in addition, a
     /// silent server's [`Timeouts::patience`](crate::Timeouts::patience); a server that dies of
     /// being asked for its era is started a second time. A server that does not open the connection
     /// is ended by force, which takes half a second at most. Implements the lifecycle and the

@@ -54,8 +54,9 @@ impl Client {
 
 /// What happens to a connection, one event after the other.
 ///
-/// As an iterator it blocks until there is another event, and ends after
-/// [`Disconnected`](EventKind::Disconnected). It does not keep the connection open. When too many
+/// As an iterator it blocks until there is another event, and ends after the
+/// [`Disconnected`](EventKind::Disconnected) that is final (a server can be
+/// [started again](crate::Server::respawn) after others). It does not keep the connection open. When too many
 /// events wait in it ([`Limits::notifications`](crate::Limits::notifications)), further ones are
 /// dropped, and the next says [how many](Event::missed).
 ///

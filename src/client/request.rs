@@ -78,6 +78,7 @@ impl<'a, T: Reply> Request<'a, T> {
                 mirror: Vec::new(),
                 cancel: None,
                 answered_by: AnsweredBy::Handlers,
+                holds_failure: false,
                 silent: false,
             },
             problem: None,
@@ -311,12 +312,14 @@ impl<'a, T: Reply> Request<'a, T> {
         if let Some(tools) = &self.client.inner.tools {
             self.options.mirror = tools.headers(&self.request).map_err(explain)?;
         }
+        self.options.holds_failure = self.retry.is_some();
         let request = PendingRequest::start(session, self.request, self.options, waits)?;
         Ok(Pending {
             request,
             refresh: Refresh::NotYet,
             attempts: self.retry.map(Attempts::new),
             rounds: Rounds::new(self.is_resumed),
+            is_resumed: self.is_resumed,
             task: None,
             client: self.client,
             is_modern,
@@ -374,7 +377,7 @@ impl<'a> Request<'a, CallToolResult> {
     /// A modern server decides that by itself. One of 2025-11-25 is asked for a task if the tool can
     /// be one, for which the list of tools is asked for unless it has been; of older ones, and of those
     /// without tasks, it is a call like any other. The task goes on when the [`Task`] is dropped, and
-    /// can be found again by its id.
+    /// can be found again by its id. It is not made again by a [`Retry`].
     ///
     /// ```
     /// # use umcp::memory::Script;
@@ -410,6 +413,7 @@ impl<'a> Request<'a, CallToolResult> {
         {
             params.task.get_or_insert_default();
         }
+        self.retry = None;
         self.send(true)?.settle()
     }
 }
@@ -482,6 +486,8 @@ pub struct Pending<'a, T> {
     /// Only if it may be made again.
     attempts: Option<Attempts>,
     rounds: Rounds,
+    /// With answers from an earlier call.
+    is_resumed: bool,
     /// What the call has become.
     task: Option<Task>,
     /// What is waited for keeps the connection open.
@@ -550,22 +556,32 @@ impl<T: Reply> Pending<'_, T> {
 
     pub(super) fn wait_until(&mut self, until: Option<Deadline>) -> Option<Result<(T, usize)>> {
         let end = loop {
-            if let Some(attempts) = &mut self.attempts
-                && let Err(error) = attempts.go_on(&mut self.request, until)?
-            {
-                break Err(error);
-            }
-            let end = self.wait_for_result(until)?;
-            let Some(attempts) = &mut self.attempts else { break end };
-            let is_repeated = match &end {
-                Err(error) => attempts.is_repeated(&self.request, Some(error)),
-                Ok((result, _)) => result.is_failure() && attempts.is_repeated(&self.request, None),
+            let gone_on = match &mut self.attempts {
+                Some(attempts) => attempts.go_on(&mut self.request, until)?,
+                None => Ok(()),
             };
-            if !is_repeated {
-                break end.map_err(|error| attempts.explain(error));
+            let end = match gone_on {
+                Ok(()) => self.wait_for_result(until)?,
+                Err(error) => Err(error),
+            };
+            let Some(attempts) = &mut self.attempts else { break end };
+            match &end {
+                Err(error) if attempts.is_repeated(&self.request, Some(error)) => {}
+                // What was asked and answered before it failed was for that time.
+                Ok((result, _))
+                    if result.is_failure()
+                        && !self.is_resumed
+                        && attempts.is_repeated(&self.request, None) =>
+                {
+                    self.request.forget_answers();
+                    self.rounds = Rounds::default();
+                }
+                _ => break end.map_err(|error| attempts.explain(error)),
             }
             self.refresh = Refresh::NotYet;
         };
+        // What is over is not made again, whoever asks for it again.
+        self.attempts = None;
         self.request.conclude(end.as_ref().map(|(_, reply)| reply));
         Some(end.map(|(result, reply)| (result, reply.len())))
     }

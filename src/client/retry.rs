@@ -88,8 +88,8 @@ impl Retry {
     }
 
     /// Sets after which errors a request is made again, instead of after those that are safe. The
-    /// function is told of every error but the end of the call's own clocks and a cancelled call; it
-    /// runs on the thread that waits for the call.
+    /// function is told of every error but of a cancelled call, as long as there would be time for
+    /// another attempt. It runs on the thread that waits for the call, whose clocks go on.
     ///
     /// If [`may_have_run`](Error::may_have_run) is not looked at, a tool may run twice.
     pub fn when(mut self, when: impl Fn(&Error) -> bool + Send + Sync + 'static) -> Self {

@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::client::era_memory;
 use crate::client::tool_filter::ToolFilter;
@@ -18,6 +19,7 @@ use crate::process::CommandLine;
 use crate::protocol::{Era, ProtocolVersion};
 use crate::session::Pin;
 use crate::transport::memory::Peer;
+use crate::transport::restarting::Restarts;
 use crate::transport::stdio::Launch;
 use crate::transport::stream::ByteStream;
 use crate::transport::{Connect, memory, restarting, stdio, stream};
@@ -43,7 +45,7 @@ pub struct Server {
     pub(crate) timeouts: Timeouts,
     pub(super) tool_filter: Option<Arc<ToolFilter>>,
     fast_path: bool,
-    respawns: u32,
+    restarts: Restarts,
     #[cfg(feature = "http")]
     settings: Settings,
     /// The first setting that does not fit.
@@ -68,7 +70,7 @@ impl Server {
             timeouts: Timeouts::default(),
             tool_filter: None,
             fast_path: !cfg!(umcp_threads),
-            respawns: 0,
+            restarts: Restarts::default(),
             #[cfg(feature = "http")]
             settings: Settings::default(),
             problem: None,
@@ -283,13 +285,17 @@ impl Server {
     /// there again, these with a gap ([`Change::Missed`](crate::Change::Missed)).
     ///
     /// The first start is at once, each further one later than the one before, up to half a minute after
-    /// it; a server that was there for a minute counts as started. When all are used up the connection
-    /// has ended. Each time there are events: [`Disconnected`](crate::EventKind::Disconnected) and
+    /// it ([`respawn_backoff`](Self::respawn_backoff)); a server that was there for a minute counts as
+    /// started. When all are used up the connection has ended. Each time there are events: [`Disconnected`](crate::EventKind::Disconnected) and
     /// [`Connected`](crate::EventKind::Connected).
     ///
     /// What the server says of itself ([`Client::capabilities`](crate::Client::capabilities) and the
     /// like) is taken to be what it was. It is for servers that are commands, streams or in memory: a
     /// server at a URL begins a session anew by itself.
+    ///
+    /// Waiting for a change of a subscription starts a modern server again, too. Of a legacy server
+    /// nothing is asked then: a program that only listens sees no more than a
+    /// [`Disconnected`](crate::EventKind::Disconnected) event.
     ///
     /// ```no_run
     /// use umcp::{Client, Server};
@@ -299,7 +305,19 @@ impl Server {
     /// ```
     #[must_use]
     pub fn respawn(mut self, times: u32) -> Self {
-        self.respawns = times;
+        if let Reach::Url(_) = self.reach {
+            self.refuse("`respawn` is for servers that are not URLs".to_owned());
+        }
+        self.restarts.most = times;
+        self
+    }
+
+    /// Sets how long after its first start a server that has ended is started for the second time in a
+    /// row, instead of half a second, which doubles with each further one, and the most that it becomes,
+    /// instead of half a minute. One that was there for twice that counts as started.
+    #[must_use]
+    pub fn respawn_backoff(mut self, first: Duration, longest: Duration) -> Self {
+        (self.restarts.first, self.restarts.longest) = (first, longest);
         self
     }
 
@@ -414,9 +432,9 @@ impl Server {
             Reach::Stream(open) => stream::connect(open.clone(), self.limits.clone()),
             Reach::Memory(serve) => memory::connect(serve.clone()),
         };
-        Ok(match self.respawns {
+        Ok(match self.restarts.most {
             0 => connect,
-            times => restarting::connect(connect, times),
+            _ => restarting::connect(connect, self.restarts),
         })
     }
 

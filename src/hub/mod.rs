@@ -165,7 +165,8 @@ impl Hub {
     fn connect_to(&self, member: &Arc<Member>) -> Result<Client> {
         let client = member.connect(&*self.inner.builders)?;
         // Removed meanwhile: whoever did that has seen the client, or this sees that it is gone.
-        match self.lock().iter().any(|other| Arc::ptr_eq(other, member)) {
+        let is_kept = self.lock().iter().any(|other| Arc::ptr_eq(other, member));
+        match is_kept {
             true => Ok(client),
             false => {
                 member.disconnect();
@@ -177,8 +178,9 @@ impl Hub {
     /// Connects to a server again that failed, has ended or was disconnected. One that is connected is
     /// left as it is. Returns its client. Blocks as [`ClientBuilder::open`] does.
     ///
-    /// Nothing is connected to again by itself. What a call was about to do at the server that ended
-    /// is known to the caller only: see [`Error::may_have_run`].
+    /// Nothing is connected to again by itself, unless the server has
+    /// [`respawn`](crate::Server::respawn). What a call was about to do at the server that ended is
+    /// known to the caller only: see [`Error::may_have_run`].
     ///
     /// # Errors
     ///

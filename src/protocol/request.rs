@@ -155,6 +155,22 @@ impl ClientRequest {
         Ok(())
     }
 
+    /// As it was before anything was answered.
+    pub(crate) fn forget_answers(&mut self) {
+        let (responses, state) = match self {
+            Self::CallTool(params) => (&mut params.input_responses, &mut params.request_state),
+            Self::GetPrompt(params) => (&mut params.input_responses, &mut params.request_state),
+            Self::ReadResource(params) => (&mut params.input_responses, &mut params.request_state),
+            Self::Raw(raw) => {
+                raw.params.remove("inputResponses");
+                raw.params.remove("requestState");
+                return;
+            }
+            _ => return,
+        };
+        (*responses, *state) = (None, None);
+    }
+
     /// Whether it only asks, so that being asked twice does the server no harm.
     pub(crate) fn is_read(&self) -> bool {
         matches!(

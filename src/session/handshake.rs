@@ -71,6 +71,7 @@ impl Session {
         match agreed {
             Ok((speaking, terms)) => {
                 attempt.router.know_era(terms.version.era());
+                attempt.router.open();
                 Ok(Arc::new(Session {
                     router: attempt.router.clone(),
                     terms,

@@ -36,6 +36,8 @@ pub(crate) struct Options<'a> {
     pub(crate) mirror: Vec<(String, String)>,
     pub(crate) cancel: Option<CancelToken>,
     pub(crate) answered_by: AnsweredBy,
+    /// That it cannot be sent is for whoever waits to hear.
+    pub(crate) holds_failure: bool,
     /// The server is not told when the caller leaves.
     pub(crate) silent: bool,
 }
@@ -76,6 +78,10 @@ pub(crate) struct PendingRequest<'a> {
     waits: bool,
     /// The reply, or what came instead, has been returned.
     is_over: bool,
+    /// Why it could not be sent, if that is for whoever waits to hear.
+    failure: Option<Error>,
+    /// The server may have begun it when it was sent before.
+    may_have_run: bool,
     /// Which of the connection's sessions it was sent in.
     generation: u64,
     /// The server had ended that, and it was sent in another.
@@ -117,20 +123,34 @@ impl<'a> PendingRequest<'a> {
             retried: Vec::new(),
             waits,
             is_over: false,
+            failure: None,
+            may_have_run: false,
             generation: 0,
             is_renewed: false,
             is_repeated: false,
             is_overdue: false,
             standstill: may_be_asked.then(Default::default),
         };
-        // A server that has ended may be started again now.
-        let failure = pending.send().err().and_then(|error| pending.send_anew(error));
-        if let Some(error) = failure {
-            let error = pending.explain(error);
-            pending.conclude(Err(&error));
-            return Err(error);
+        if let Err(error) = pending.send_or_renew() {
+            match pending.options.holds_failure {
+                true => pending.failure = Some(error),
+                false => {
+                    let error = pending.explain(error);
+                    pending.conclude(Err(&error));
+                    return Err(error);
+                }
+            }
         }
         Ok(pending)
+    }
+
+    /// Sends it, if need be in another session: the server may have ended the one before, or have
+    /// ended itself.
+    fn send_or_renew(&mut self) -> Result<()> {
+        match self.send() {
+            Ok(()) => Ok(()),
+            Err(error) => self.send_anew(error).map_or(Ok(()), Err),
+        }
     }
 
     /// The call is over, with this reply or without any.
@@ -180,7 +200,7 @@ impl<'a> PendingRequest<'a> {
     /// Sends the request again, which the server refused for its headers, with others.
     pub(crate) fn send_again(&mut self, mirror: Vec<(String, String)>) -> Result<()> {
         self.options.mirror = mirror;
-        self.send()?;
+        self.send_or_renew()?;
         self.is_over = false;
         Ok(())
     }
@@ -198,7 +218,7 @@ impl<'a> PendingRequest<'a> {
         // Each round can break by itself.
         (self.is_renewed, self.is_repeated) = (false, false);
         self.progress = f64::NEG_INFINITY;
-        self.send()?;
+        self.send_or_renew()?;
         self.is_over = false;
         Ok(())
     }
@@ -241,14 +261,19 @@ impl<'a> PendingRequest<'a> {
     pub(crate) fn send_once_more(&mut self) -> Result<()> {
         (self.is_renewed, self.is_repeated, self.is_overdue) = (false, false, false);
         self.progress = f64::NEG_INFINITY;
-        self.send()?;
+        self.send_or_renew()?;
         self.is_over = false;
         Ok(())
     }
 
+    /// Has it sent next as it was before the server asked for anything.
+    pub(crate) fn forget_answers(&mut self) {
+        self.request.forget_answers();
+    }
+
     /// Whether the request can be sent again after a wait.
     pub(crate) fn may_go_on_after(&self, wait: Duration) -> bool {
-        !self.session.has_ended() && self.remaining() > wait
+        !self.session.has_ended() && !self.is_overdue && self.remaining() > wait
     }
 
     /// It will be sent again after a wait, because of an error or as its result was none to be content
@@ -303,6 +328,7 @@ impl<'a> PendingRequest<'a> {
     /// Adds what only the caller's side knows to an error.
     pub(crate) fn explain(&self, error: Error) -> Error {
         let name = self.request.name().unwrap_or_default();
+        let error = if self.may_have_run { error.ran(true) } else { error };
         let error = error.server(self.server()).about(self.request.method(), name);
         error.after(self.clocks.elapsed())
     }
@@ -317,7 +343,10 @@ impl<'a> PendingRequest<'a> {
             let error = Error::new(ErrorKind::InvalidInput, "the result was returned already");
             return Some(Err(self.explain(error)));
         }
-        let end = self.wait_for_end(until)?;
+        let end = match self.failure.take() {
+            Some(failure) => Err(failure),
+            None => self.wait_for_end(until)?,
+        };
         self.is_over = true;
         Some(end.map_err(|error| self.explain(error)))
     }
@@ -386,14 +415,17 @@ impl<'a> PendingRequest<'a> {
         let is_over = error.refusal() == Some(Refusal::UnknownSession);
         if is_over && !self.is_renewed && (!error.may_have_run() || self.request.is_read()) {
             self.is_renewed = true;
-            return self.renew().err();
+            self.may_have_run |= error.may_have_run();
+            // This time it has not left.
+            return self.renew().err().map(|error| error.ran(false));
         }
         // HTTP-12: an exchange that broke was this request's own.
         let broke = error.kind() == ErrorKind::Disconnected && self.session.answers_or_fails();
         if broke && !is_over && !self.is_repeated && self.request.is_read() {
             log::debug!("{}: sent again: {error}", self.server());
             self.is_repeated = true;
-            return self.send().err();
+            self.may_have_run |= error.may_have_run();
+            return self.send_or_renew().err();
         }
         Some(error)
     }
@@ -447,7 +479,7 @@ impl<'a> PendingRequest<'a> {
                     Some(version) => {
                         self.retried.push(version);
                         self.session.use_version(version);
-                        self.send().err().map(Err)
+                        self.send_or_renew().err().map(Err)
                     }
                     None => Some(Err(Error::from_rpc(error))),
                 }

@@ -6,6 +6,7 @@ use crate::deadline::{Clocks, Deadline};
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::{ClientRequest, Era, SetLevelParams};
 use crate::session::handshake::Attempt;
+use crate::session::router::Sent;
 use crate::session::{CancelToken, Session, close_by};
 use crate::transport::{Delivery, Inbox, Slot};
 
@@ -73,6 +74,31 @@ impl Session {
         }
     }
 
+    /// The same on a thread of its own. What is returned gets a `Ready` when there is another session, or
+    /// why there is none.
+    pub(super) fn renew_aside(
+        self: &Arc<Self>,
+        since: u64,
+        slot: &Slot,
+        cancel: Option<&CancelToken>,
+    ) -> Result<Sent> {
+        let expected = self.router.expect(slot, cancel)?;
+        let (id, session) = (expected.id, self.clone());
+        let renew = move || {
+            let most = session.opening.timeouts.connect;
+            let clocks = Clocks::start(most, most);
+            match session.renew(since, &Slot::for_replies(), &clocks, None) {
+                Ok(()) => session.router.ready(id),
+                Err(error) => session.router.ended(Some(id), error),
+            }
+        };
+        self.router.threads.spawn("umcp-restart", renew).map_err(|error| {
+            self.router.withdraw(id, "");
+            Error::new(ErrorKind::Limit, format!("no thread to start the server again: {error}"))
+        })?;
+        Ok(expected)
+    }
+
     fn wait_for_renewal(&self, id: u64, slot: &Slot, until: Deadline) -> Result<()> {
         loop {
             match slot.receive(until) {
@@ -105,7 +131,14 @@ impl Session {
         let clocks = Clocks::start(self.opening.timeouts.connect.min(left), left);
         let mut attempt = Attempt::over(self.router.clone(), &self.opening, clocks, cancel);
         let era = self.terms.version.era();
-        let begun = attempt.begin(era);
+        let begun = attempt.begin(era).and_then(|terms| match terms.version.era() == era {
+            true => Ok(()),
+            false => {
+                let text = format!("the server was {era}, and no longer is");
+                let error = Error::new(ErrorKind::Protocol, text).server(self.server());
+                Err(error.hint("Open a new client").ran(false))
+            }
+        });
         if begun.is_ok() {
             self.router.know_era(era);
             if era == Era::Legacy {
@@ -128,9 +161,12 @@ impl Session {
     fn restart(&self, at: Deadline, clocks: &Clocks, cancel: Option<&CancelToken>) -> Result<()> {
         let (end, ..) = clocks.next();
         if at > end {
-            let text = "the server has ended again and again, and is not started again yet";
+            let wait = at.remaining();
+            let text =
+                format!("the server has ended, and is not started again for another {wait:.1?}");
             let error = Error::new(ErrorKind::Disconnected, text).server(self.server()).ran(false);
-            return Err(error.retry_in(Some(at.remaining())));
+            let error = error.hint("Give the call more time, or make it again then");
+            return Err(error.retry_in(Some(wait)));
         }
         self.pause(at, cancel)?;
         let graces = close_by(&self.opening.timeouts);

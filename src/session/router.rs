@@ -226,7 +226,6 @@ impl Router {
             Era::Modern => Known::Modern,
         };
         let before = std::mem::replace(&mut self.lock().era, known);
-        self.is_open.store(true, Ordering::Release);
         if era == Era::Modern {
             self.questions.cancel_all();
         }
@@ -235,6 +234,11 @@ impl Router {
                 self.answer(id, &method, None, None);
             }
         }
+    }
+
+    /// There is a session, which may go on over another connection.
+    pub(crate) fn open(&self) {
+        self.is_open.store(true, Ordering::Release);
     }
 
     fn lock(&self) -> MutexGuard<'_, Pending> {
@@ -259,7 +263,7 @@ impl Router {
         if cancel.is_some_and(CancelToken::is_cancelled) {
             return Err(cancelled());
         }
-        let id = self.register(slot, interest, standstill.cloned(), feed)?;
+        let id = self.register(slot, interest, standstill.cloned(), feed, false)?;
         let (version, sender) = speaking.unzip();
         let json = meta::request(id, request, sender, meta).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, format!("the params cannot be written: {error}"))
@@ -305,7 +309,9 @@ impl Router {
             // An exchange of its own ends with the answer. Where there is none, it may never come.
             let is_answered = transport.facts().answers_or_fails;
             let id = match is_answered {
-                true => self.register(&Slot::for_replies(), Interest::default(), None, None)?,
+                true => {
+                    self.register(&Slot::for_replies(), Interest::default(), None, None, false)?
+                }
                 false => self.next_id.fetch_add(1, Ordering::Relaxed),
             };
             let (version, sender) = speaking.unzip();
@@ -359,11 +365,13 @@ impl Router {
         if cancel.is_some_and(CancelToken::is_cancelled) {
             return Err(cancelled());
         }
-        let id =
-            self.register(slot, Interest { silent: true, ..Interest::default() }, None, feed)?;
-        if let Some(entry) = self.lock().requests.get_mut(&id) {
-            entry.is_local = true;
-        }
+        let id = self.register(
+            slot,
+            Interest { silent: true, ..Interest::default() },
+            None,
+            feed,
+            true,
+        )?;
         Ok(Sent { id, watch: cancel.map(|token| token.watch(self, id)) })
     }
 
@@ -396,6 +404,7 @@ impl Router {
         interest: Interest,
         standstill: Option<Arc<Standstill>>,
         feed: Option<&Arc<Feed>>,
+        is_local: bool,
     ) -> Result<u64> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut pending = self.lock();
@@ -403,7 +412,7 @@ impl Router {
             return Err(error.clone());
         }
         let (sender, feed) = (slot.sender(), feed.cloned());
-        let entry = Entry { sender, interest, standstill, feed, is_local: false, told: None };
+        let entry = Entry { sender, interest, standstill, feed, is_local, told: None };
         pending.requests.insert(id, entry);
         Ok(id)
     }

@@ -80,6 +80,8 @@ pub(crate) struct Subscription {
 enum Stage {
     /// The server has not acknowledged it yet.
     Asked(Clocks),
+    /// The server has ended, and is being started again.
+    Renewing(Clocks),
     Open,
     /// It was lost, and is asked for again then.
     Pausing(Deadline),
@@ -186,15 +188,17 @@ impl Subscription {
         refusal.filter(|_| self.granted.is_empty()).map_or(Ok(()), Err)
     }
 
-    /// Asks for it, under a new id, and of a server that has ended once it has been started again.
+    /// Asks for it, under a new id, and of a server that has ended once it has been started again: on
+    /// another thread, as that takes longer than whoever waits may wish to.
     fn listen(&mut self, clocks: Clocks) -> Result<()> {
         let generation = self.session.generation();
         match self.ask(clocks.clone(), generation) {
             Err(error) if error.refusal() == Some(Refusal::UnknownSession) => {
                 let cancel = self.wanted.cancel.as_ref();
-                self.session.renew(generation, &Slot::for_replies(), &clocks, cancel)?;
-                let generation = self.session.generation();
-                self.ask(clocks, generation)
+                let renewed = self.session.renew_aside(generation, &self.slot, cancel)?;
+                self.stage = Stage::Renewing(clocks);
+                self.expect(renewed);
+                Ok(())
             }
             asked => asked,
         }
@@ -270,7 +274,7 @@ impl Subscription {
                 }
             }
             let due = match &self.stage {
-                Stage::Asked(clocks) => Some(clocks.next().0),
+                Stage::Asked(clocks) | Stage::Renewing(clocks) => Some(clocks.next().0),
                 Stage::Pausing(due) => Some(*due),
                 Stage::Open => self.idle_at(),
                 Stage::Over => None,
@@ -310,6 +314,13 @@ impl Subscription {
             }
             Delivery::Notice(notice) => Ok(Some(Step::Heard(Heard::Notice(notice)))),
             Delivery::Missed(dropped) => Ok(Some(Step::Heard(Heard::Missed(dropped)))),
+            Delivery::Ready(id) if id == self.id() => match &self.stage {
+                Stage::Renewing(clocks) => {
+                    let clocks = clocks.clone();
+                    self.listen(clocks).map(|()| None)
+                }
+                _ => Ok(None),
+            },
             Delivery::Reply(id, reply) if id == self.id() => self.replied(&reply).map(|()| None),
             Delivery::Failed(id, error) if id == self.id() => self.lose(error).map(|()| None),
             // SUB-14: it belongs to what is over.
@@ -362,7 +373,7 @@ impl Subscription {
     /// The acknowledgement is due, a sign of life, or the next attempt.
     fn be_late(&mut self) -> Result<Option<Step>> {
         let clocks = match &self.stage {
-            Stage::Asked(clocks) => clocks,
+            Stage::Asked(clocks) | Stage::Renewing(clocks) => clocks,
             // It may have given one just now.
             Stage::Open if !self.idle_at().is_some_and(Deadline::has_passed) => return Ok(None),
             Stage::Open => {

@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::deadline::Clocks;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Refusal, Result};
 use crate::protocol::meta::RequestMeta;
 use crate::protocol::{ClientRequest, SubscribeParams};
 use crate::session::{AnsweredBy, CancelToken, Options, PendingRequest, Session};
 use crate::transport::{Delivery, Inbox, Slot};
+
+/// How often a resource is asked for in a row, each time of a server that ends meanwhile.
+const MOST_ATTEMPTS: u32 = 5;
 
 #[derive(Default)]
 pub(super) struct Watched(Mutex<State>);
@@ -239,7 +242,21 @@ impl Session {
             Wish::Stop(uri) => (ClientRequest::Unsubscribe(SubscribeParams::new(uri)), false),
             Wish::Again(uri) => (ClientRequest::Subscribe(SubscribeParams::new(uri)), true),
         };
-        match self.ask(request, timeouts.request, timeouts.max_total, None) {
+        let is_lost = || self.router.transport().is_ok_and(|it| it.restarts_at().is_some());
+        // A server that has ended watches nothing any more, and is not started again for that.
+        if !is_watched && is_lost() {
+            return;
+        }
+        let ask = || self.ask(request.clone(), timeouts.request, timeouts.max_total, None);
+        let mut asked = ask();
+        for _ in 1..MOST_ATTEMPTS {
+            // It has ended meanwhile, and the next one can be asked as well.
+            match &asked {
+                Err(why) if why.refusal() == Some(Refusal::UnknownSession) => asked = ask(),
+                _ => break,
+            }
+        }
+        match asked {
             Ok(()) => change.is_watched = is_watched,
             Err(why) => {
                 log::debug!("{}: {why}", self.server());
@@ -266,6 +283,7 @@ impl Session {
             mirror: Vec::new(),
             cancel: cancel.cloned(),
             answered_by: AnsweredBy::Nobody,
+            holds_failure: false,
             silent: false,
         };
         let mut request = PendingRequest::start(self, request, options, true)?;

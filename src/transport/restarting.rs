@@ -10,14 +10,41 @@ use crate::transport::{
     Abandoned, CloseReport, Connect, Delivery, Facts, Inbox, Outgoing, Slot, Transport,
 };
 
-/// A server that has been there for so long has not failed to start.
-const SETTLED_AFTER: Duration = Duration::from_secs(60);
+/// How often in a row a connection may be begun again, and how long after the one before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Restarts {
+    pub(crate) most: u32,
+    pub(crate) first: Duration,
+    pub(crate) longest: Duration,
+}
+
+impl Default for Restarts {
+    fn default() -> Self {
+        let (first, longest) = (Duration::from_millis(500), Duration::from_secs(30));
+        Self { most: 0, first, longest }
+    }
+}
+
+impl Restarts {
+    /// How long after the last beginning the next one may be: at once for a server that has been there
+    /// for a while.
+    fn backoff(&self, restarts: u32) -> Duration {
+        match restarts {
+            0 => Duration::ZERO,
+            again => self.first.saturating_mul(1 << (again - 1).min(20)).min(self.longest),
+        }
+    }
+
+    /// A server that has been there for so long has not failed to start.
+    fn settled_after(&self) -> Duration {
+        self.longest.saturating_mul(2)
+    }
+}
 
 pub(super) struct Restarting {
     connect: Arc<Connect>,
     inbox: Arc<dyn Inbox>,
-    /// How often in a row it may be begun again.
-    most: u32,
+    restarts: Restarts,
     itself: OnceLock<Weak<Self>>,
     state: Mutex<State>,
     /// A connection is no longer being begun.
@@ -31,13 +58,29 @@ struct State {
     began: Option<Instant>,
     is_beginning: bool,
     current: Option<(u64, Arc<dyn Transport>)>,
+    /// The one that has ended, for as long as it is asked what it has sent.
+    ending: Option<Arc<dyn Transport>>,
     /// The session that was begun on it.
     session: Option<u64>,
+    /// The last that was closed for another.
+    given_up: u64,
     /// Which has ended, and why.
     lost: Option<(u64, Error)>,
     /// How often in a row another was begun.
     restarts: u32,
     is_closed: bool,
+    /// Of those before the current one.
+    left_behind: bool,
+}
+
+/// A connection is being begun, also if that panics.
+struct Beginning<'r>(&'r Restarting);
+
+impl Drop for Beginning<'_> {
+    fn drop(&mut self) {
+        self.0.lock().is_beginning = false;
+        self.0.has_begun.notify_all();
+    }
 }
 
 impl State {
@@ -53,13 +96,13 @@ impl State {
 }
 
 /// Makes connections that can be begun again out of those that another makes.
-pub(crate) fn connect(connect: Box<Connect>, most: u32) -> Box<Connect> {
+pub(crate) fn connect(connect: Box<Connect>, restarts: Restarts) -> Box<Connect> {
     let connect: Arc<Connect> = connect.into();
     Box::new(move |inbox| {
         let restarting = Arc::new(Restarting {
             connect: connect.clone(),
             inbox,
-            most,
+            restarts,
             itself: OnceLock::new(),
             state: Mutex::new(State { session: Some(0), ..State::default() }),
             has_begun: Condvar::new(),
@@ -114,7 +157,11 @@ impl Restarting {
 
     /// Begins another connection. Whoever does this is alone in it.
     fn begin(&self) -> Result<()> {
+        let _beginning = Beginning(self);
         let mut state = self.lock();
+        if state.is_closed {
+            return Err(Error::closed());
+        }
         state.last += 1;
         let number = state.last;
         state.began = Some(Instant::now());
@@ -134,36 +181,35 @@ impl Restarting {
         });
         drop(state);
         // Nobody else would end it.
-        let begun = begun.and_then(|unwanted| match unwanted {
+        match begun? {
             Some(transport) => {
                 transport.close(Deadline::after(Duration::ZERO));
                 Err(Error::closed())
             }
             None => Ok(()),
-        });
-        self.lock().is_beginning = false;
-        self.has_begun.notify_all();
-        begun
+        }
     }
 
     /// One of the connections has ended.
     fn ended(&self, number: u64, why: Error) {
         let mut state = self.lock();
-        let is_current = state.current.as_ref().is_some_and(|(current, _)| *current == number);
-        let is_next = state.is_beginning && state.last == number;
-        // One that was closed for another says nothing of that.
-        if !is_current && !is_next {
+        // One that was closed for another says nothing of that, and none ends twice.
+        let is_known = state.lost.as_ref().is_some_and(|(lost, _)| *lost >= number);
+        if number <= state.given_up || is_known {
             return;
         }
-        if state.began.is_some_and(|began| began.elapsed() >= SETTLED_AFTER) {
+        let settled_after = self.restarts.settled_after();
+        if state.began.is_some_and(|began| began.elapsed() >= settled_after) {
             state.restarts = 0;
         }
-        let may_go_on = !state.is_closed && state.restarts < self.most;
+        let may_go_on = !state.is_closed && state.restarts < self.restarts.most;
         state.lost = Some((number, why.clone()));
+        state.ending = state.current.as_ref().map(|(_, current)| current.clone());
         drop(state);
         if !may_go_on || !self.inbox.lost(&why) {
             self.inbox.ended(None, why);
         }
+        self.lock().ending = None;
     }
 
     fn current(&self) -> Option<Arc<dyn Transport>> {
@@ -213,7 +259,19 @@ impl Transport for Restarting {
     }
 
     fn abandon(&self, id: u64) -> Abandoned {
-        self.current().map_or(Abandoned::Unsent, |current| current.abandon(id))
+        let state = self.lock();
+        let current = state.current.as_ref().map(|(_, current)| current.clone());
+        let both = [state.ending.clone(), current];
+        drop(state);
+        let mut left = None;
+        for transport in both.into_iter().flatten() {
+            match transport.abandon(id) {
+                Abandoned::Unsent => return Abandoned::Unsent,
+                sent => left = Some(sent),
+            }
+        }
+        // If neither is there any more, nobody knows.
+        left.unwrap_or(Abandoned::Notify)
     }
 
     fn overdue(&self, error: Error) -> Error {
@@ -238,7 +296,7 @@ impl Transport for Restarting {
         if state.why_lost().is_none() && state.session.is_some() {
             return None;
         }
-        Some(Deadline::from(state.began?, backoff(state.restarts)))
+        Some(Deadline::from(state.began?, self.restarts.backoff(state.restarts)))
     }
 
     fn restart(&self, until: Deadline) -> Result<()> {
@@ -250,19 +308,27 @@ impl Transport for Restarting {
             return Ok(());
         }
         // It was there, and no session began on it, as often as is allowed.
-        if state.restarts >= self.most {
+        if state.restarts >= self.restarts.most {
+            let why = state.why_lost();
             drop(state);
-            let error = Error::new(ErrorKind::Disconnected, "the server did not come up again");
-            self.inbox.ended(None, error.clone());
-            return Err(error);
+            let silent =
+                || Error::new(ErrorKind::Disconnected, "the server does not come up again");
+            let why = why.unwrap_or_else(silent).hint("Open a new client").ran(false);
+            self.inbox.ended(None, why.clone());
+            return Err(why);
         }
         state.session = None;
         state.restarts += 1;
-        let is_last = state.restarts >= self.most;
+        let is_last = state.restarts >= self.restarts.most;
         let before = state.current.take();
+        state.given_up = state.last;
+        // From here on whoever closes waits for this.
+        state.is_beginning = true;
         drop(state);
+        let _beginning = Beginning(self);
         if let Some((_, before)) = before {
-            before.close(until);
+            let left_behind = before.close(until).left_behind;
+            self.lock().left_behind |= left_behind;
         }
         let begun = self.begin();
         if let (Err(error), true) = (&begun, is_last) {
@@ -281,10 +347,11 @@ impl Transport for Restarting {
         let left = until.remaining();
         let waited = self.has_begun.wait_timeout_while(state, left, |state| state.is_beginning);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let (current, is_beginning) = (state.current.take(), state.is_beginning);
+        let current = state.current.take();
+        let left_behind = state.is_beginning || state.left_behind;
         drop(state);
         let mut report = current.map(|(_, it)| it.close(until)).unwrap_or_default();
-        report.left_behind |= is_beginning;
+        report.left_behind |= left_behind;
         report
     }
 }
@@ -293,24 +360,14 @@ fn between() -> Error {
     Error::new(ErrorKind::Disconnected, "the server is being started again")
 }
 
-/// How long after the last beginning the next one may be: at once for a server that has been there for a
-/// while.
-fn backoff(restarts: u32) -> Duration {
-    const FIRST: Duration = Duration::from_millis(500);
-    const MOST: Duration = Duration::from_secs(30);
-    match restarts {
-        0 => Duration::ZERO,
-        again => FIRST.saturating_mul(1 << (again - 1).min(10)).min(MOST),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_first_restart_is_at_once_and_each_further_one_later() {
-        let waits = [0, 1, 2, 3, 20, u32::MAX].map(|restarts| backoff(restarts).as_millis());
+        let restarts = Restarts::default();
+        let waits = [0, 1, 2, 3, 20, u32::MAX].map(|it| restarts.backoff(it).as_millis());
         assert_eq!(waits, [0, 500, 1000, 2000, 30_000, 30_000]);
     }
 }

@@ -61,6 +61,7 @@ mod respawn;
 mod retry;
 mod rpc;
 mod snapshot;
+mod soak;
 mod spec;
 mod stdio;
 mod subscriptions;

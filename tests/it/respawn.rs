@@ -1,15 +1,17 @@
 //! Servers that end and are started again: what goes on, what fails, and what is never done twice.
 
+use std::io::{BufRead, BufReader, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use umcp::memory::{Peer, Received};
 use umcp::{
-    Change, Client, Era, ErrorKind, Event, EventKind, LoggingLevel, Retry, Server, Timeouts,
+    ByteStream, Change, Client, Era, ErrorKind, Event, EventKind, LoggingLevel, Retry, Server,
+    Timeouts,
 };
 
 use crate::calls::said;
@@ -108,6 +110,13 @@ fn what_only_asks_is_asked_again_and_a_tool_is_not_called_again() {
             assert_eq!(methods, ["tools/list", "tools/list", "tools/call", "tools/call"]);
         }
     });
+}
+
+#[test]
+fn a_server_at_a_url_is_not_started() {
+    let error = Client::open(Server::url("http://127.0.0.1:9").respawn(1)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("`respawn` is for servers that are not URLs"), "{error}");
 }
 
 #[test]
@@ -296,6 +305,81 @@ fn the_log_level_and_subscriptions_are_there_again() {
             drop(updates);
             assert!(!client.close().left_behind);
         }
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_change_does_not_wait_for_the_server_to_start() {
+    soon(|| {
+        let starts = AtomicUsize::new(0);
+        let (started, is_started) = mpsc::channel();
+        let server = Server::in_memory(move |peer| {
+            if starts.fetch_add(1, Ordering::SeqCst) > 0 {
+                // It is there, and says nothing.
+                started.send(()).unwrap();
+                while peer.receive().is_some() {}
+                return;
+            }
+            let listen = peer.open_modern(capabilities()).unwrap();
+            let label = json!({ "io.modelcontextprotocol/subscriptionId": listen.id() });
+            let granted = json!({ "_meta": label, "notifications": { "toolsListChanged": true } });
+            peer.notify("notifications/subscriptions/acknowledged", granted);
+            peer.receive();
+        });
+        let client = Client::open(server.era(Era::Modern).respawn(3)).unwrap();
+        let mut subscription = client.subscribe().tools().open().unwrap();
+        call(&client, "die").unwrap_err();
+        while is_started.try_recv().is_err() {
+            assert_eq!(subscription.next_timeout(SHORT).unwrap(), None);
+        }
+        assert_eq!(subscription.try_next().unwrap(), None);
+        let closer = subscription.closer();
+        let waits = thread::spawn(move || subscription.next().unwrap().unwrap_err().kind());
+        closer.close();
+        assert_eq!(waits.join().unwrap(), ErrorKind::Closed);
+        assert!(!client.close().left_behind);
+    });
+}
+
+#[test]
+fn a_start_under_way_is_not_forgotten_when_the_client_is_closed() {
+    soon(|| {
+        let (opens, is_opening) = mpsc::channel();
+        let (go_on, may_go_on) = mpsc::channel::<()>();
+        let (closed, is_closed) = mpsc::channel();
+        let may_go_on = Mutex::new(may_go_on);
+        let opened = AtomicUsize::new(0);
+        let server = Server::stream(move || {
+            if opened.fetch_add(1, Ordering::SeqCst) > 0 {
+                opens.send(()).unwrap();
+                let _ = may_go_on.lock().unwrap().recv();
+            }
+            let (reader, mut writer) = std::io::pipe()?;
+            let (other, theirs) = std::io::pipe()?;
+            thread::spawn(move || {
+                let mut lines = BufReader::new(other).lines();
+                let line: Value = serde_json::from_str(&lines.next()?.ok()?).unwrap();
+                let reply = json!({ "jsonrpc": "2.0", "id": line["id"],
+                    "result": crate::stdio::discovered(&capabilities()) });
+                // It dies of the first call.
+                writeln!(writer, "{reply}").ok()?;
+                lines.next()?.ok()
+            });
+            let closed = closed.clone();
+            Ok(ByteStream::new(reader, theirs).on_close(move || closed.send(()).unwrap()))
+        });
+        let graces = Timeouts::default().close_grace(SHORT).kill_grace(SHORT);
+        let client = Client::open(server.era(Era::Modern).timeouts(graces).respawn(1)).unwrap();
+        call(&client, "x").unwrap_err();
+        let caller = client.clone();
+        let calls = thread::spawn(move || call(&caller, "x").unwrap_err().kind());
+        is_opening.recv().unwrap();
+        is_closed.recv().unwrap();
+        assert!(client.close().left_behind);
+        drop(go_on);
+        // What came of it is closed at once.
+        is_closed.recv().unwrap();
+        assert_eq!(calls.join().unwrap(), ErrorKind::Closed);
     });
 }
 

@@ -11,6 +11,7 @@ use crate::calls::{all_received, answering, said, tools};
 use crate::common::{ERAS, FOREVER, SHORT, soon};
 use crate::era::methods;
 use crate::http_peer::{Answer, Endpoint, Post, answer, http};
+use crate::input_rounds::{asks, form, named};
 
 /// Up to so many attempts, with hardly a wait between them.
 fn at_once(attempts: u32) -> Retry {
@@ -210,6 +211,53 @@ fn the_program_says_after_which_errors() {
         // Of none of the attempts is it known that it did nothing.
         assert!(error.may_have_run());
         assert_eq!(all_received(&client, &received).len(), 4);
+    });
+}
+
+#[test]
+fn what_is_over_is_not_made_again_whoever_asks_for_it_again() {
+    soon(|| {
+        for fails in [false, true] {
+            let (server, received) =
+                answering(Era::Modern, tools(), move |wire, message| match fails {
+                    true => wire.reply_error(message, -32000, "no", None),
+                    false => wire.reply(message, said("done")),
+                });
+            let client = Client::open(server).unwrap();
+            let once = AtomicUsize::new(0);
+            let when = move |_: &umcp::Error| !fails || once.fetch_add(1, Ordering::SeqCst) > 0;
+            let mut call = client.tool("x").retry(at_once(9).when(when)).start().unwrap();
+            assert_eq!(call.wait_timeout(FOREVER).is_err(), fails);
+            for _ in 0..2 {
+                assert_eq!(call.try_wait().unwrap_err().kind(), ErrorKind::InvalidInput);
+            }
+            assert_eq!(all_received(&client, &received).len(), 1);
+        }
+    });
+}
+
+#[test]
+fn what_was_answered_before_a_tool_failed_is_asked_again() {
+    soon(|| {
+        let (server, received) = answering(Era::Modern, tools(), |wire, message| {
+            match message.param("/inputResponses").is_null() {
+                true => wire.reply(message, asks(json!({ "who": form() }), Some("state"))),
+                false => wire.reply(message, failed("no")),
+            }
+        });
+        let client = Client::builder().on_elicitation(|_, _| named("Ada")).open(server).unwrap();
+        let call = client.tool("x").retry(at_once(2).tool_errors()).call().unwrap();
+        assert!(call.is_error);
+        let received = all_received(&client, &received);
+        let answered = |message: &umcp::memory::Received| {
+            assert_eq!(
+                message.param("/inputResponses").is_null(),
+                message.param("/requestState").is_null()
+            );
+            !message.param("/inputResponses").is_null()
+        };
+        let answered: Vec<bool> = received.iter().map(answered).collect();
+        assert_eq!(answered, [false, true, false, true]);
     });
 }
 
