@@ -18,6 +18,7 @@ mod server;
 mod subscription;
 mod task;
 mod task_table;
+mod tool_filter;
 mod tool_table;
 
 use std::collections::VecDeque;
@@ -193,7 +194,8 @@ impl Client {
     /// Returns all of the server's tools (`tools/list`).
     ///
     /// Over HTTP a tool can want arguments in headers, too (`x-mcp-header`): from then on its calls
-    /// have them. A tool that wants what no header can say is left out, and a warning logged.
+    /// have them. A tool that wants what no header can say is left out, and a warning logged. So is,
+    /// without a warning, what [`Server::include_tools`] and [`Server::exclude_tools`] leave out.
     ///
     /// # Errors
     ///
@@ -208,7 +210,10 @@ impl Client {
     }
 
     /// Those among the server's tools that can be called.
-    fn usable(&self, tools: Vec<Tool>) -> Vec<Tool> {
+    fn usable(&self, mut tools: Vec<Tool>) -> Vec<Tool> {
+        if let Some(filter) = &self.inner.server.tool_filter {
+            filter.retain(&mut tools);
+        }
         if let Some(table) = &self.inner.tasks {
             table.learn(&tools);
         }

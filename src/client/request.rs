@@ -282,6 +282,7 @@ impl<'a, T: Reply> Request<'a, T> {
             let text = format!("the server does not offer this: it declared no `{capability}`");
             return Err(explain(Error::new(ErrorKind::Unsupported, text)));
         }
+        check_filter(&self.client, &self.request).map_err(explain)?;
         let is_modern = terms.version.era() == Era::Modern;
         if self.is_resumed && !is_modern {
             let text = "a server of the legacy era asks for nothing that a request answers";
@@ -301,6 +302,14 @@ impl<'a, T: Reply> Request<'a, T> {
             result_types: self.result_types,
             result: PhantomData,
         })
+    }
+}
+
+/// Whether it calls no tool that the server's filter leaves out.
+fn check_filter(client: &Client, request: &ClientRequest) -> Result<()> {
+    match (&client.inner.server.tool_filter, request.tool_call()) {
+        (Some(filter), Some((tool, _))) => filter.check(tool),
+        _ => Ok(()),
     }
 }
 
@@ -371,6 +380,7 @@ impl<'a> Request<'a, CallToolResult> {
         let name = self.request.name().unwrap_or_default().to_owned();
         let explain = |error: Error| error.server(session.server()).about("tools/call", &name);
         task::check_declared(&self.client).map_err(explain)?;
+        check_filter(&self.client, &self.request).map_err(explain)?;
         if let Some(tasks) = &self.client.inner.tasks
             && tasks.allows(&self.client, &name, &mut self.options).map_err(explain)?
             && let ClientRequest::CallTool(params) = &mut self.request

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::client::era_memory;
+use crate::client::tool_filter::ToolFilter;
 use crate::error::{Error, ErrorKind, Result, without_secrets};
 use crate::limits::{Limits, Timeouts};
 #[cfg(feature = "http")]
@@ -40,6 +41,7 @@ pub struct Server {
     pub(crate) pin: Pin,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
+    pub(super) tool_filter: Option<Arc<ToolFilter>>,
     fast_path: bool,
     #[cfg(feature = "http")]
     settings: Settings,
@@ -63,6 +65,7 @@ impl Server {
             pin: Pin::Any,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            tool_filter: None,
             fast_path: !cfg!(umcp_threads),
             #[cfg(feature = "http")]
             settings: Settings::default(),
@@ -147,6 +150,10 @@ impl Server {
             _ => self.refuse(format!("`{setting}` is for servers that are URLs")),
         }
         self
+    }
+
+    pub(super) fn tool_filter_mut(&mut self) -> &mut ToolFilter {
+        Arc::make_mut(self.tool_filter.get_or_insert_default())
     }
 
     fn refuse(&mut self, problem: String) {
@@ -387,6 +394,9 @@ impl fmt::Debug for Server {
         #[cfg(feature = "http")]
         if let Reach::Url(_) = &self.reach {
             debug.field("settings", &self.settings);
+        }
+        if let Some(filter) = &self.tool_filter {
+            debug.field("tool_filter", filter);
         }
         debug
             .field("pin", &self.pin)

@@ -62,9 +62,11 @@ impl RawRequest {
         Some((Self { method, params, name }, meta))
     }
 
-    /// Sets what the request is about.
+    /// Sets what the request is about, unless the params say which tool is called.
     pub(crate) fn set_name(&mut self, name: String) {
-        self.name = Some(name);
+        if self.method != "tools/call" {
+            self.name = Some(name);
+        }
     }
 
     fn answer(

@@ -60,6 +60,7 @@ mod tls;
 #[cfg(feature = "tls")]
 #[path = "../tls/server.rs"]
 mod tls_server;
+mod tool_filter;
 
 /// What the examples share: their server, to put behind HTTP.
 #[path = "../../examples/support/mod.rs"]
