@@ -15,9 +15,9 @@ mod threads;
 mod transport;
 
 pub use client::{
-    Change, Client, ClientBuilder, Closer, Context, EraFile, EraMemory, Events, Items, List,
-    Listed, Notification, Page, Pages, Pending, Reply, Request, SamplingRefusal, Server,
-    Subscription, SubscriptionBuilder, Task, TaskOrResult,
+    Cache, CacheHandle, CacheStats, Change, Client, ClientBuilder, Closer, Context, EraFile,
+    EraMemory, Events, Items, List, Listed, Notification, Page, Pages, Pending, Reply, Request,
+    SamplingRefusal, Server, Subscription, SubscriptionBuilder, Task, TaskOrResult,
 };
 pub use error::{Error, ErrorKind, Result, RpcError};
 pub use limits::{Limits, Timeouts};

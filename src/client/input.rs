@@ -126,6 +126,11 @@ impl Rounds {
         FIRST.saturating_mul(1 << doubled.saturating_sub(1)).min(MOST)
     }
 
+    /// Whether the server has asked for anything.
+    pub(super) fn have_begun(&self) -> bool {
+        self.count > 0 || self.is_resumed
+    }
+
     /// A server that has asked again has done something with the answers before.
     pub(super) fn explain(&self, error: Error) -> Error {
         let has_acted = self.count + usize::from(self.is_resumed) > 1;

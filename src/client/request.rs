@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::client::Client;
+use crate::client::cache::{Caching, Flight};
 use crate::client::input::{self, Rounds, URL_REQUIRED};
 use crate::client::refresh::Refresh;
 use crate::client::task::{self, Task, TaskOrResult};
@@ -48,14 +49,15 @@ use crate::session::{AnsweredBy, CancelToken, Options, PendingRequest};
 /// ```
 #[must_use = "a request does nothing until `call` or `start`"]
 pub struct Request<'a, T> {
-    client: Client,
-    request: ClientRequest,
-    options: Options<'a>,
-    problem: Option<Error>,
+    pub(super) client: Client,
+    pub(super) request: ClientRequest,
+    pub(super) options: Options<'a>,
+    pub(super) problem: Option<Error>,
     /// Types of results that are as good as `complete`.
     result_types: Vec<String>,
     /// With answers to what was asked for in an earlier call.
-    is_resumed: bool,
+    pub(super) is_resumed: bool,
+    pub(super) caching: Caching,
     result: PhantomData<fn() -> T>,
 }
 
@@ -81,8 +83,14 @@ impl<'a, T: Reply> Request<'a, T> {
             problem: None,
             result_types: Vec::new(),
             is_resumed: false,
+            caching: Caching::default(),
             result: PhantomData,
         }
+    }
+
+    pub(super) fn caching(mut self, caching: Caching) -> Self {
+        self.caching = caching;
+        self
     }
 
     /// For questions that nobody has to be told about when their answer is not wanted any more.
@@ -217,6 +225,12 @@ impl<'a, T: Reply> Request<'a, T> {
         self
     }
 
+    /// Asks the server although an answer is kept, whose place the new one takes. Without a
+    /// [`Cache`](crate::Cache), every request does.
+    pub fn fresh(self) -> Self {
+        self.caching(Caching::Keeps)
+    }
+
     /// Lets a token end the call from another thread.
     pub fn cancel_token(mut self, token: &CancelToken) -> Self {
         self.options.cancel = Some(token.clone());
@@ -236,7 +250,8 @@ impl<'a, T: Reply> Request<'a, T> {
     }
 
     /// Sends the request and waits for its result. Blocks until the result is there, or for as
-    /// long as [`timeout`](Self::timeout) and [`max_total`](Self::max_total) say.
+    /// long as [`timeout`](Self::timeout) and [`max_total`](Self::max_total) say. With a
+    /// [`Cache`](crate::Cache) the result may be one that is kept, or that another call is waiting for.
     ///
     /// # Errors
     ///
@@ -247,20 +262,30 @@ impl<'a, T: Reply> Request<'a, T> {
     /// [`Protocol`](ErrorKind::Protocol), [`InvalidInput`](ErrorKind::InvalidInput), and over HTTP
     /// [`Unreachable`](ErrorKind::Unreachable) and [`Authorization`](ErrorKind::Authorization).
     pub fn call(self) -> Result<T> {
-        self.send(true)?.wait()
+        self.call_sized().map(|(result, _)| result)
     }
 
     pub(crate) fn call_sized(self) -> Result<(T, usize)> {
-        self.send(true)?.wait_sized()
+        match self.client.inner.cache {
+            None => self.send(true)?.wait_sized(),
+            Some(_) => self.call_with_cache(),
+        }
     }
 
-    /// Sends the request and does not wait for its result.
+    /// Sends the request and does not wait for its result. No result that is kept is taken for it; its
+    /// own is kept when it has come.
     ///
     /// # Errors
     ///
     /// As [`call`](Self::call), as far as they are known by then.
     pub fn start(self) -> Result<Pending<'a, T>> {
-        self.send(false)
+        self.start_keeping(false)
+    }
+
+    pub(super) fn start_keeping(self, waits: bool) -> Result<Pending<'a, T>> {
+        let flight = self.flight();
+        let pending = self.send(waits)?;
+        Ok(Pending { flight, ..pending })
     }
 
     pub(super) fn send(mut self, waits: bool) -> Result<Pending<'a, T>> {
@@ -296,6 +321,7 @@ impl<'a, T: Reply> Request<'a, T> {
             request,
             refresh: Refresh::NotYet,
             rounds: Rounds::new(self.is_resumed),
+            flight: None,
             task: None,
             client: self.client,
             is_modern,
@@ -457,6 +483,8 @@ pub struct Pending<'a, T> {
     request: PendingRequest<'a>,
     refresh: Refresh,
     rounds: Rounds,
+    /// What is to become of the result, if it is to be kept.
+    flight: Option<Flight>,
     /// What the call has become.
     task: Option<Task>,
     /// What is waited for keeps the connection open.
@@ -526,7 +554,20 @@ impl<T: Reply> Pending<'_, T> {
     pub(super) fn wait_until(&mut self, until: Option<Deadline>) -> Option<Result<(T, usize)>> {
         let end = self.wait_for_result(until)?;
         self.request.conclude(end.as_ref().map(|(_, reply)| reply));
-        Some(end.map(|(result, reply)| (result, reply.len())))
+        // CACHE-4, MRTR-20
+        let flight = self.flight.take().filter(|_| !self.rounds.have_begun());
+        Some(end.map(|(result, reply)| {
+            let bytes = reply.len();
+            if let Some(flight) = flight {
+                flight.land(reply, result.ttl_ms());
+            }
+            (result, bytes)
+        }))
+    }
+
+    pub(super) fn keeping(mut self, flight: Flight) -> Self {
+        self.flight = Some(flight);
+        self
     }
 
     fn wait_for_result(&mut self, until: Option<Deadline>) -> Option<Result<(T, Message)>> {
