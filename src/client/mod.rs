@@ -315,6 +315,7 @@ impl Client {
         results.extend(started.into_iter().map(finish));
         return results;
 
+        #[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
         enum Started<'a> {
             Kept(ReadResourceResult),
             Asked(Result<Pending<'a, ReadResourceResult>>),

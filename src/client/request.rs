@@ -285,7 +285,10 @@ impl<'a, T: Reply> Request<'a, T> {
     pub(super) fn start_keeping(self, waits: bool) -> Result<Pending<'a, T>> {
         let flight = self.flight();
         let pending = self.send(waits)?;
-        Ok(Pending { flight, ..pending })
+        Ok(match flight {
+            Some(flight) => pending.keeping(flight),
+            None => pending,
+        })
     }
 
     pub(super) fn send(mut self, waits: bool) -> Result<Pending<'a, T>> {
@@ -321,7 +324,6 @@ impl<'a, T: Reply> Request<'a, T> {
             request,
             refresh: Refresh::NotYet,
             rounds: Rounds::new(self.is_resumed),
-            flight: None,
             task: None,
             client: self.client,
             is_modern,
@@ -483,8 +485,6 @@ pub struct Pending<'a, T> {
     request: PendingRequest<'a>,
     refresh: Refresh,
     rounds: Rounds,
-    /// What is to become of the result, if it is to be kept.
-    flight: Option<Flight>,
     /// What the call has become.
     task: Option<Task>,
     /// What is waited for keeps the connection open.
@@ -554,19 +554,27 @@ impl<T: Reply> Pending<'_, T> {
     pub(super) fn wait_until(&mut self, until: Option<Deadline>) -> Option<Result<(T, usize)>> {
         let end = self.wait_for_result(until)?;
         self.request.conclude(end.as_ref().map(|(_, reply)| reply));
-        // CACHE-4, MRTR-20
-        let flight = self.flight.take().filter(|_| !self.rounds.have_begun());
-        Some(end.map(|(result, reply)| {
-            let bytes = reply.len();
-            if let Some(flight) = flight {
-                flight.land(reply, result.ttl_ms());
+        let flight = self.rounds.take_flight();
+        Some(match end {
+            Ok((result, reply)) => {
+                let bytes = reply.len();
+                if let Some(flight) = flight {
+                    flight.land(reply, result.ttl_ms());
+                }
+                Ok((result, bytes))
             }
-            (result, bytes)
-        }))
+            Err(error) => {
+                // CACHE-21
+                if let Some(flight) = flight.filter(|_| error.rpc().is_some()) {
+                    flight.share_nothing();
+                }
+                Err(error)
+            }
+        })
     }
 
     pub(super) fn keeping(mut self, flight: Flight) -> Self {
-        self.flight = Some(flight);
+        self.rounds.keep(flight);
         self
     }
 

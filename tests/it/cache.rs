@@ -8,7 +8,10 @@ use std::sync::mpsc::{self, Receiver};
 use serde_json::{Value, json};
 use umcp::memory::{Peer, Received, Script};
 use umcp::protocol::{InputResponses, Root};
-use umcp::{Cache, CancelToken, Client, Era, ErrorKind, EventKind, ReadResourceResult, Server};
+use umcp::{
+    Cache, CancelToken, Client, Era, ErrorKind, EventKind, Limits, ReadResourceResult, Server,
+    TaskOrResult,
+};
 
 use crate::calls::said;
 use crate::common::{ERAS, FOREVER, example_server, soon};
@@ -265,6 +268,35 @@ fn what_the_server_says_before_an_answer_holds_when_that_is_there() {
     }
 }
 
+/// What could not be read may have said anything.
+#[test]
+fn what_the_server_says_and_nobody_reads_may_have_been_a_change() {
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    let deep = format!(r#"{{"jsonrpc":"2.0","method":"{TOOLS}","params":{{"a":{deep}}}}}"#);
+    let long =
+        format!(r#"{{"jsonrpc":"2.0","method":"{TOOLS}","params":"{}"}}"#, "x".repeat(9_000));
+    for (line, is_lost) in [(deep, true), (long, true), ("no message".to_owned(), false)] {
+        let (seen, see) = mpsc::channel();
+        let server = Server::in_memory(move |peer| {
+            let mut next = peer.open_modern(everything());
+            while let Some(request) = next {
+                let _ = seen.send(request.clone());
+                if request.method() == "tools/call" {
+                    peer.send_text(line.clone());
+                }
+                peer.reply(&request, result(&request));
+                next = peer.receive();
+            }
+        });
+        let server = server.limits(Limits::default().message(8_000));
+        let cache = Cache::new().invalidate_on_call(false);
+        let client = Client::builder().cache(cache).open(server).unwrap();
+        use_all(&client);
+        let _ = client.call_tool("x", json!({})).unwrap();
+        assert_eq!(asked_again(&client, &see), if is_lost { &ALL[..] } else { &[] });
+    }
+}
+
 // CACHE-15
 #[test]
 fn an_answer_that_was_overtaken_is_not_kept() {
@@ -363,6 +395,25 @@ fn what_is_read_while_a_tool_runs_does_not_outlive_the_call() {
         client.read_resource("a://b").unwrap();
         assert_eq!(seen(&see).last().unwrap(), "a://b");
     });
+}
+
+#[test]
+fn a_task_that_moves_on_may_change_what_can_be_read() {
+    let task = json!({ "taskId": "7", "status": "working", "createdAt": "", "lastUpdatedAt": "", "ttlMs": null });
+    let mut created = task.clone();
+    created["resultType"] = json!("task");
+    let script = Script::new()
+        .answer("tools/call", created)
+        .answer("tasks/get", task)
+        .declare("io.modelcontextprotocol/tasks", json!({}))
+        .answer("resources/read", json!({ "contents": [] }));
+    let client = Client::builder().tasks().cache(Cache::new()).open(script.server()).unwrap();
+    let TaskOrResult::Task(mut task) = client.tool("x").start_task().unwrap() else { panic!() };
+    (0..2).for_each(|_| _ = client.read_resource("a://b").unwrap());
+    assert_eq!(script.received("resources/read").len(), 1);
+    task.get().unwrap();
+    client.read_resource("a://b").unwrap();
+    assert_eq!(script.received("resources/read").len(), 2);
 }
 
 // CACHE-10

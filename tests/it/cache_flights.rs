@@ -178,3 +178,62 @@ fn a_handler_may_read_what_is_being_read() {
         }
     });
 }
+
+#[test]
+fn nobody_waits_while_the_user_is_asked() {
+    soon(|| {
+        let count = AtomicUsize::new(0);
+        let (go, wait) = mpsc::channel::<()>();
+        let wait = Mutex::new(wait);
+        let server = Server::in_memory(move |peer| {
+            let mut next = opening(&peer, Era::Modern);
+            while let Some(request) = next {
+                match count.fetch_add(1, Ordering::SeqCst) {
+                    0 => {
+                        wait.lock().unwrap().recv().unwrap();
+                        peer.reply(&request, asks(json!({ "q": form() }), None));
+                    }
+                    _ => peer.reply(&request, result(&request)),
+                }
+                next = peer.receive();
+            }
+        });
+        let (done, is_done) = mpsc::channel();
+        let is_done = Mutex::new(is_done);
+        let builder = Client::builder().cache(Cache::new()).on_elicitation(move |_, _| {
+            is_done.lock().unwrap().recv().unwrap();
+            named("Ada")
+        });
+        let client = builder.open(server).unwrap();
+        thread::scope(|scope| {
+            let first = scope.spawn(|| client.read_resource("a://b"));
+            let others: Vec<_> =
+                (0..3).map(|_| scope.spawn(|| client.read_resource("a://b"))).collect();
+            go.send(()).unwrap();
+            // One of them is asked, whoever came first, and waits for this.
+            let threads: Vec<_> = others.into_iter().chain([first]).collect();
+            while threads.iter().filter(|thread| thread.is_finished()).count() < 3 {
+                thread::yield_now();
+            }
+            done.send(()).unwrap();
+            threads.into_iter().for_each(|thread| _ = thread.join().unwrap().unwrap());
+        });
+        assert_eq!(client.cache().stats().entries, 1);
+    });
+}
+
+// CACHE-21
+#[test]
+fn an_error_is_everybody_s_own() {
+    soon(|| {
+        let (client, see) = open(Era::Modern, Cache::new(), |peer, request| {
+            peer.reply_error(request, -32002, "no such resource", None);
+        });
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| assert!(client.read_resource("a://b").unwrap_err().is_not_found()));
+            }
+        });
+        assert_eq!(seen(&see).len(), 4);
+    });
+}

@@ -110,6 +110,13 @@ impl Cache {
     }
 }
 
+impl Cache {
+    /// How many bytes one answer may have.
+    fn largest(&self) -> usize {
+        self.max_bytes / 4
+    }
+}
+
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")

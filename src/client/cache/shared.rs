@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use crate::client::cache::Cache;
-use crate::client::cache::store::{Answer, Key, Method, Store};
+use crate::client::cache::store::{End, Key, Method, Store};
 use crate::deadline::Clocks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::envelope::Message;
@@ -18,6 +18,8 @@ use crate::session::{CancelToken, Changed, Session};
 pub(crate) struct Shared {
     store: Mutex<Store>,
     now: fn() -> Instant,
+    /// How many bytes one answer may have.
+    largest: usize,
 }
 
 /// What there is for a request.
@@ -29,7 +31,8 @@ pub(super) enum Found {
 
 impl Shared {
     pub(crate) fn new(settings: Cache) -> Self {
-        Self { now: settings.now, store: Mutex::new(Store::new(settings)) }
+        let (now, largest) = (settings.now, settings.largest());
+        Self { store: Mutex::new(Store::new(settings)), now, largest }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Store> {
@@ -92,7 +95,7 @@ impl Shared {
                 let error = Error::new(ErrorKind::Timeout, text);
                 return Err(error.hint(format!("Raise `{clock}`, or call `fresh`")));
             }
-            // What the server lets nobody keep, each asks for alone. After a failure one does for all.
+            // What the server lets nobody keep, each asks for alone. After a failure one asks for all.
             may_join = !is_answered.load(Ordering::Acquire);
         }
     }
@@ -142,11 +145,20 @@ pub(crate) struct Flight {
 impl Flight {
     /// The server has answered: a complete result.
     pub(crate) fn land(self, reply: Message, ttl_ms: Option<u64>) {
-        self.end(Some(Answer { reply, ttl_ms }));
+        let reply = match reply.len() > self.cache.largest {
+            true => reply,
+            false => reply.shrunk(),
+        };
+        self.end(End::Result { reply, ttl_ms });
     }
 
-    fn end(&self, answer: Option<Answer>) {
-        let waiting = self.cache.lock().land(self.number, answer, (self.cache.now)());
+    /// The server has answered something that is for this request alone.
+    pub(crate) fn share_nothing(self) {
+        self.end(End::Nothing);
+    }
+
+    fn end(&self, end: End) {
+        let waiting = self.cache.lock().land(self.number, end, (self.cache.now)());
         waiting.into_iter().for_each(|id| self.session.has_come(id));
     }
 }
@@ -154,7 +166,7 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         // Nothing, if it has landed.
-        self.end(None);
+        self.end(End::Failed);
     }
 }
 

@@ -119,13 +119,20 @@ struct Flight {
     is_overtaken: bool,
     /// Who waits for it.
     waiting: Vec<u64>,
+    /// The server has answered, whatever it is.
     is_answered: Arc<AtomicBool>,
 }
 
-/// What the server has answered.
-pub(super) struct Answer {
-    pub(super) reply: Message,
-    pub(super) ttl_ms: Option<u64>,
+/// How a flight has ended.
+pub(super) enum End {
+    Result {
+        reply: Message,
+        ttl_ms: Option<u64>,
+    },
+    /// The server has answered otherwise.
+    Nothing,
+    /// Nobody knows what it would have answered.
+    Failed,
 }
 
 pub(super) struct Store {
@@ -235,33 +242,40 @@ impl Store {
     }
 
     /// Ends a flight. Returns who has waited for it.
-    pub(super) fn land(&mut self, number: u64, answer: Option<Answer>, now: Instant) -> Vec<u64> {
+    pub(super) fn land(&mut self, number: u64, end: End, now: Instant) -> Vec<u64> {
         let Some(flight) = self.flights.remove(&number) else { return Vec::new() };
-        if let Some(answer) = answer {
-            flight.is_answered.store(true, Ordering::Release);
-            if !flight.is_overtaken {
-                self.keep(flight.key, number, answer, now);
-            }
+        flight.is_answered.store(!matches!(end, End::Failed), Ordering::Release);
+        if let End::Result { reply, ttl_ms } = end
+            && !flight.is_overtaken
+        {
+            self.keep(flight.key, number, reply, ttl_ms, now);
         }
         flight.waiting
     }
 
-    fn keep(&mut self, key: Arc<Key>, asked: u64, answer: Answer, now: Instant) {
+    fn keep(
+        &mut self,
+        key: Arc<Key>,
+        asked: u64,
+        reply: Message,
+        ttl_ms: Option<u64>,
+        now: Instant,
+    ) {
         if self.entries.get(&key).is_some_and(|entry| entry.asked > asked) {
             return;
         }
         self.remove(&key);
         // CACHE-18: a list is never put together from a page and the followers of another.
         self.forget(|it| it.follows(&key));
-        let ttl = match answer.ttl_ms {
+        let ttl = match ttl_ms {
             Some(millis) => Duration::from_millis(millis).min(LONGEST_TTL),
             None => self.settings.default_ttl,
         };
         let most = self.settings.max_bytes;
         let about = key.about.as_ref().map_or(0, |about| about.len());
-        let cost = answer.reply.len().saturating_add(about).saturating_add(OVERHEAD);
+        let cost = reply.len().saturating_add(about).saturating_add(OVERHEAD);
         let is_worth_it = !ttl.is_zero() || !self.settings.stale_for.is_zero();
-        if !is_worth_it || cost > most / 4 {
+        if !is_worth_it || cost > self.settings.largest() {
             return;
         }
         while self.bytes.saturating_add(cost) > most
@@ -273,7 +287,7 @@ impl Store {
         self.uses += 1;
         self.bytes += cost;
         self.by_use.insert(self.uses, key.clone());
-        let reply = Arc::new(answer.reply.shrunk());
+        let reply = Arc::new(reply);
         self.entries.insert(key, Entry { reply, at: now, ttl, used: self.uses, asked, cost });
     }
 
