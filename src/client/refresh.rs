@@ -66,9 +66,6 @@ fn is_refusal(call: &PendingRequest<'_>, error: &Error) -> bool {
 
 impl Listing {
     fn start(client: &Client, call: &PendingRequest<'_>, refusal: Error) -> Result<Self> {
-        if let Some(cache) = &client.inner.cache {
-            cache.forget_list("tools/list");
-        }
         let mut pages = List::new(client).pages();
         match ask(&mut pages, call) {
             Ok(page) => Ok(Self { pages, page, refusal }),

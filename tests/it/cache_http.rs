@@ -91,3 +91,37 @@ fn another_session_begins_with_nothing_kept() {
     assert_eq!(client.cache().stats().misses, 2);
     client.close();
 }
+
+// XHDR-26, CACHE-10
+#[test]
+fn headers_that_are_refused_have_the_tools_asked_for_whatever_is_kept() {
+    let lists = AtomicUsize::new(0);
+    let endpoint = Endpoint::new(move |post| {
+        let schema = |header: &str| {
+            json!({ "type": "object",
+            "properties": { "a": { "type": "string", "x-mcp-header": header } } })
+        };
+        match post.what() {
+            "tools/list" => {
+                let header = if lists.fetch_add(1, Ordering::SeqCst) == 0 { "Old" } else { "New" };
+                let tool = json!({ "name": "x", "inputSchema": schema(header) });
+                answer(post, &json!({ "tools": [tool], "ttlMs": 60_000 }))
+            }
+            _ if post.header("mcp-param-new").is_none() => {
+                let error = json!({ "code": -32020, "message": "headers" });
+                let reply = json!({ "jsonrpc": "2.0", "id": post.body["id"], "error": error });
+                http(400, "Content-Type: application/json\r\n", reply.to_string())
+            }
+            _ => answer(post, &said("done")),
+        }
+    });
+    let client = Client::builder().cache(Cache::new()).open(endpoint.server()).unwrap();
+    (0..2).for_each(|_| _ = client.list_tools().unwrap());
+    for _ in 0..2 {
+        assert_eq!(client.call_tool("x", json!({ "a": "b" })).unwrap().text(), "done");
+        // What is kept is what these headers are from.
+        client.list_tools().unwrap();
+    }
+    let (list, call) = ("tools/list", "tools/call");
+    assert_eq!(endpoint.seen()[1..], [list, call, list, call, list, call]);
+}
