@@ -18,9 +18,9 @@ mod threads;
 mod transport;
 
 pub use client::{
-    Change, Client, ClientBuilder, Closer, Context, EraFile, EraMemory, Events, Items, List,
-    Listed, Notification, Page, Pages, Pending, Reply, Request, Retry, SamplingRefusal, Server,
-    Subscription, SubscriptionBuilder, Task, TaskOrResult,
+    Cache, CacheHandle, CacheStats, Change, Client, ClientBuilder, Closer, Context, EraFile,
+    EraMemory, Events, Items, List, Listed, Notification, Page, Pages, Pending, Reply, Request,
+    Retry, SamplingRefusal, Server, Subscription, SubscriptionBuilder, Task, TaskOrResult,
 };
 #[cfg(feature = "config")]
 pub use config::Config;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use serde_json::{Map, Value};
 
+use crate::client::cache::{Cache, Shared};
 use crate::client::era_memory::EraMemory;
 use crate::client::handlers::{Handlers, INVALID_PARAMS, SamplingRefusal};
 use crate::client::notification::{Context, Notification};
@@ -21,7 +22,8 @@ use crate::protocol::{
     ElicitUrlParams, Era, Implementation, InputRequest, RawJson, Root, TASKS,
 };
 use crate::session::{
-    Answers, CancelToken, Event, EventKind, Kinds, OnEvent, Opening, Pin, Refusal, Session, Trace,
+    Answers, CancelToken, Changed, Event, EventKind, Kinds, OnChange, OnEvent, Opening, Pin,
+    Refusal, Session, Trace,
 };
 
 type OnNotification = dyn Fn(&Notification, &Context<'_>) + Send + Sync;
@@ -49,6 +51,7 @@ pub struct ClientBuilder {
     handlers: Handlers,
     extensions: BTreeMap<String, Value>,
     retry: Option<Retry>,
+    cache: Option<Cache>,
 }
 
 impl ClientBuilder {
@@ -63,6 +66,7 @@ impl ClientBuilder {
             handlers: Handlers::default(),
             extensions: BTreeMap::new(),
             retry: None,
+            cache: None,
         }
     }
 
@@ -112,6 +116,26 @@ impl ClientBuilder {
     /// [`Server::in_memory`] is remembered if it has a [`name`](Server::name).
     pub fn era_memory(mut self, memory: impl EraMemory + 'static) -> Self {
         self.era_memory = Some(Box::new(memory));
+        self
+    }
+
+    /// Keeps what the server answers, and gives it out again while it is fresh. Without this nothing is
+    /// kept. See [`Cache`] for what and how, and the [guide](crate::guide::caching).
+    ///
+    /// The server says what changes meanwhile, and that holds at once: a legacy one unasked as to lists,
+    /// everything else to a [subscription](Client::subscribe). What a server says before it answers a call
+    /// holds when that call returns, except over HTTP, where a subscription has a connection of its own.
+    ///
+    /// ```
+    /// # use umcp::memory::Script;
+    /// use umcp::{Cache, Client};
+    ///
+    /// # let server = Script::new().server();
+    /// let client = Client::builder().cache(Cache::new()).open(server)?;
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    pub fn cache(mut self, cache: Cache) -> Self {
+        self.cache = Some(cache);
         self
     }
 
@@ -398,6 +422,11 @@ impl ClientBuilder {
             };
             listeners.push((Kinds::ASIDES, Arc::new(hear)));
         }
+        let cache = self.cache.map(|settings| Arc::new(Shared::new(settings)));
+        let on_change = cache.clone().map(|cache| {
+            let changed = move |what: &Changed| cache.changed(what);
+            Arc::new(changed) as Arc<OnChange>
+        });
         let handlers = self.handlers;
         let memory = Memory::of(self.era_memory, &server);
         let opening = Opening {
@@ -415,6 +444,7 @@ impl ClientBuilder {
             listeners,
             trace: self.trace,
             answers: answers(&handlers, &client),
+            on_change,
         };
         let retry = self.retry;
         let open = || Session::open(&*connect, opening.clone());
@@ -425,7 +455,7 @@ impl ClientBuilder {
         let opened = opened.map(|session| {
             let tools = session.mirrors().then(ToolTable::default);
             let tasks = TaskTable::of(&session);
-            let inner = Arc::new(Inner { session, server, tools, tasks, handlers, retry });
+            let inner = Arc::new(Inner { session, server, tools, tasks, handlers, retry, cache });
             let _ = client.set(Arc::downgrade(&inner));
             inner.session.release();
             Client { inner }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use crate::client::Client;
+use crate::client::cache::Flight;
 use crate::client::handlers::INVALID_PARAMS;
 use crate::client::notification::Context;
 use crate::deadline::Deadline;
@@ -29,6 +30,8 @@ pub(super) struct Rounds {
     is_resumed: bool,
     /// A server that only wants to be asked again is, then, and with this state.
     again: Option<(Deadline, Option<String>)>,
+    /// What is to become of the result, if it may be kept.
+    flight: Option<Flight>,
 }
 
 impl Rounds {
@@ -45,6 +48,10 @@ impl Rounds {
         reply: &Message,
     ) -> Result<()> {
         self.count += 1;
+        // CACHE-4, MRTR-20: nobody else is to have the result, nor to wait while somebody is asked.
+        if let Some(flight) = self.flight.take() {
+            flight.share_nothing();
+        }
         let round: InputRequiredResult = reply.parse().map_err(|error| {
             let text = format!("what the server asks for is malformed: {}", misfit(&error));
             Error::new(ErrorKind::Protocol, text).ran(true)
@@ -127,6 +134,15 @@ impl Rounds {
         const MOST: Duration = Duration::from_secs(2);
         let doubled = u32::try_from(self.count).unwrap_or(u32::MAX).min(10);
         FIRST.saturating_mul(1 << doubled.saturating_sub(1)).min(MOST)
+    }
+
+    /// Lets the result be kept, if the server asks for nothing.
+    pub(super) fn keep(&mut self, flight: Flight) {
+        self.flight = Some(flight);
+    }
+
+    pub(super) fn take_flight(&mut self) -> Option<Flight> {
+        self.flight.take()
     }
 
     /// A server that has asked again has done something with the answers before.

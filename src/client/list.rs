@@ -5,6 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use crate::client::cache::Caching;
 use crate::client::{Client, Reply, Request, Retry};
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
@@ -40,6 +41,7 @@ pub struct List<T> {
     max_total: Duration,
     cancel: Option<CancelToken>,
     retry: Option<Retry>,
+    caching: Caching,
     items: PhantomData<fn() -> T>,
 }
 
@@ -120,6 +122,7 @@ impl<T: Listed> List<T> {
             max_total: timeouts.max_total,
             cancel: None,
             retry: None,
+            caching: Caching::default(),
             items: PhantomData,
         }
     }
@@ -156,6 +159,13 @@ impl<T: Listed> List<T> {
         self
     }
 
+    /// Asks the server although pages are kept, whose place the new ones take. Without a
+    /// [`Cache`](crate::Cache), every list does.
+    pub fn fresh(mut self) -> Self {
+        self.caching = Caching::Keeps;
+        self
+    }
+
     /// Asks for one page. Blocks as [`Request::call`] does.
     ///
     /// # Errors
@@ -170,7 +180,8 @@ impl<T: Listed> List<T> {
         let params = ListParams::new(self.cursor.clone());
         let request = Request::new(&self.client, T::request(params))
             .timeout(self.timeout)
-            .max_total(self.max_total);
+            .max_total(self.max_total)
+            .caching(self.caching);
         let request = match &self.retry {
             Some(retry) => request.retry(retry.clone()),
             None => request,
@@ -182,12 +193,34 @@ impl<T: Listed> List<T> {
     }
 
     /// Returns an iterator that asks for one page after the other.
+    ///
+    /// With a [`Cache`](crate::Cache), each page may be one that is kept. When the list changes on the
+    /// way, the remaining pages are the server's.
     pub fn pages(self) -> Pages<T> {
         let left = self.client.inner.server.limits.pages;
-        Pages { list: self, seen: HashSet::new(), left, bytes: 0, is_done: false }
+        let edition = self.edition();
+        Pages { list: self, edition, seen: HashSet::new(), left, bytes: 0, is_done: false }
+    }
+
+    /// Tells apart whether it is known that the list has changed since. `None` if nobody keeps it.
+    fn edition(&self) -> Option<u64> {
+        self.client.inner.cache.as_ref()?.edition(T::METHOD)
+    }
+
+    fn again(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            cursor: self.cursor.clone(),
+            cancel: self.cancel.clone(),
+            retry: self.retry.clone(),
+            ..*self
+        }
     }
 
     /// Asks for all pages and returns everything on them.
+    ///
+    /// With a [`Cache`](crate::Cache), a list that changes on the way, or one of whose pages the server
+    /// no longer knows, is asked for from the start, twice at most.
     ///
     /// # Errors
     ///
@@ -200,18 +233,17 @@ impl<T: Listed> List<T> {
 
     /// Everything on all pages, and until when the server says that it stays so.
     pub(crate) fn all_until(self) -> Result<(Vec<T>, Deadline)> {
+        const AGAIN: usize = 2;
         let end = Deadline::after(self.max_total);
-        let mut pages = self.pages();
-        let mut items = Vec::new();
-        let mut until = Deadline::after(Duration::MAX);
-        loop {
-            pages.list.max_total = end.remaining();
-            let Some(page) = pages.next() else { return Ok((items, until)) };
-            let page = page?;
-            pages.check_size()?;
-            items.extend(page.items);
-            until = until.min(Deadline::after(page.ttl.unwrap_or_default()));
+        for _ in 0..AGAIN {
+            let mut pages = self.again().pages();
+            let items = pages.drain(end);
+            let is_gone = items.as_ref().is_err_and(is_unknown_cursor);
+            if !pages.has_changed() || items.is_err() && !is_gone {
+                return items;
+            }
         }
+        self.pages().drain(end)
     }
 }
 
@@ -234,6 +266,8 @@ impl<T> fmt::Debug for List<T> {
 #[derive(Debug)]
 pub struct Pages<T> {
     list: List<T>,
+    /// When the first page was asked for.
+    edition: Option<u64>,
     seen: HashSet<String>,
     left: usize,
     /// The size of all pages so far.
@@ -243,8 +277,39 @@ pub struct Pages<T> {
 
 impl<T: Listed> Pages<T> {
     fn next_page(&mut self) -> Result<Page<T>> {
-        let (result, bytes) = self.ask()?.call_sized()?;
+        if self.has_changed() {
+            // CACHE-18: what is kept by now may belong to another list, and this to none.
+            self.list.caching = Caching::Neither;
+        }
+        let reply = self.ask()?.call_sized().inspect_err(|error| {
+            if let Some(cache) = &self.list.client.inner.cache
+                && !self.seen.is_empty()
+                && is_unknown_cursor(error)
+            {
+                cache.forget_list(T::METHOD);
+            }
+        });
+        let (result, bytes) = reply?;
         self.turn(result, bytes)
+    }
+
+    /// Whether it is known that the list has changed since its first page, and there are more.
+    fn has_changed(&self) -> bool {
+        !self.seen.is_empty() && self.list.edition() != self.edition
+    }
+
+    /// Everything on the pages, by then.
+    fn drain(&mut self, end: Deadline) -> Result<(Vec<T>, Deadline)> {
+        let mut items = Vec::new();
+        let mut until = Deadline::after(Duration::MAX);
+        loop {
+            self.list.max_total = end.remaining();
+            let Some(page) = self.next() else { return Ok((items, until)) };
+            let page = page?;
+            self.check_size()?;
+            items.extend(page.items);
+            until = until.min(Deadline::after(page.ttl.unwrap_or_default()));
+        }
     }
 
     /// The request for the next page.
@@ -293,6 +358,10 @@ impl<T: Listed> Pages<T> {
     fn explain(&self, error: Error) -> Error {
         error.server(self.list.client.inner.session.server()).about(T::METHOD, "")
     }
+}
+
+fn is_unknown_cursor(error: &Error) -> bool {
+    error.rpc().is_some_and(|rpc| rpc.code == -32602)
 }
 
 impl<T: Listed> Iterator for Pages<T> {

@@ -1,6 +1,7 @@
 //! The blocking API: typed calls, their builders, and what is known of the server.
 
 mod builder;
+mod cache;
 mod era_memory;
 mod events;
 mod follow;
@@ -43,6 +44,7 @@ use crate::session::Session;
 use crate::transport::CloseReport;
 
 pub use builder::ClientBuilder;
+pub use cache::{Cache, CacheHandle, CacheStats};
 pub use era_memory::{EraFile, EraMemory};
 pub use events::Events;
 use handlers::Handlers;
@@ -100,6 +102,8 @@ pub(crate) struct Inner {
     handlers: Handlers,
     /// What calls do that are not told otherwise.
     retry: Option<Retry>,
+    /// Only if the program has asked for it.
+    cache: Option<Arc<cache::Shared>>,
 }
 
 impl Drop for Inner {
@@ -293,7 +297,8 @@ impl Client {
 
     /// Reads many resources at once. Returns one result for each URI, in their order.
     ///
-    /// At most [`Limits::in_flight`](crate::Limits::in_flight) are asked for at a time.
+    /// At most [`Limits::in_flight`](crate::Limits::in_flight) are asked for at a time. With a [`Cache`],
+    /// those that are kept are not asked for.
     pub fn read_resources(
         &self,
         uris: impl IntoIterator<Item = impl Into<String>>,
@@ -305,13 +310,26 @@ impl Client {
             if started.len() == at_once {
                 results.extend(started.pop_front().map(finish));
             }
-            started.push_back(self.resource(uri).start());
+            let request = self.resource(uri);
+            started.push_back(match request.kept() {
+                Some(kept) => Started::Kept(kept),
+                None => Started::Asked(request.start()),
+            });
         }
         results.extend(started.into_iter().map(finish));
         return results;
 
-        fn finish<T: Reply>(started: Result<Pending<'_, T>>) -> Result<T> {
-            started?.wait()
+        #[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
+        enum Started<'a> {
+            Kept(ReadResourceResult),
+            Asked(Result<Pending<'a, ReadResourceResult>>),
+        }
+
+        fn finish(started: Started<'_>) -> Result<ReadResourceResult> {
+            match started {
+                Started::Kept(kept) => Ok(kept),
+                Started::Asked(started) => started?.wait(),
+            }
         }
     }
 
@@ -461,6 +479,8 @@ impl Client {
             return Err(at_server(error));
         };
         *current.lock().unwrap_or_else(PoisonError::into_inner) = roots;
+        // What a server offers may depend on them.
+        self.cache().clear();
         self.inner.session.notify("notifications/roots/list_changed");
         Ok(())
     }

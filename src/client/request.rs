@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::client::Client;
+use crate::client::cache::{Caching, Flight};
 use crate::client::input::{self, Rounds, URL_REQUIRED};
 use crate::client::refresh::Refresh;
 use crate::client::retry::{Attempts, Retry};
@@ -49,15 +50,16 @@ use crate::session::{AnsweredBy, CancelToken, Options, PendingRequest};
 /// ```
 #[must_use = "a request does nothing until `call` or `start`"]
 pub struct Request<'a, T> {
-    client: Client,
-    request: ClientRequest,
-    options: Options<'a>,
-    problem: Option<Error>,
+    pub(super) client: Client,
+    pub(super) request: ClientRequest,
+    pub(super) options: Options<'a>,
+    pub(super) problem: Option<Error>,
     retry: Option<Retry>,
     /// Types of results that are as good as `complete`.
     result_types: Vec<String>,
     /// With answers to what was asked for in an earlier call.
-    is_resumed: bool,
+    pub(super) is_resumed: bool,
+    pub(super) caching: Caching,
     result: PhantomData<fn() -> T>,
 }
 
@@ -85,8 +87,14 @@ impl<'a, T: Reply> Request<'a, T> {
             retry: client.inner.retry.clone(),
             result_types: Vec::new(),
             is_resumed: false,
+            caching: Caching::default(),
             result: PhantomData,
         }
+    }
+
+    pub(super) fn caching(mut self, caching: Caching) -> Self {
+        self.caching = caching;
+        self
     }
 
     /// For questions that nobody has to be told about when their answer is not wanted any more.
@@ -238,6 +246,12 @@ impl<'a, T: Reply> Request<'a, T> {
         self
     }
 
+    /// Asks the server although an answer is kept, whose place the new one takes. Without a
+    /// [`Cache`](crate::Cache), every request does.
+    pub fn fresh(self) -> Self {
+        self.caching(Caching::Keeps)
+    }
+
     /// Lets a token end the call from another thread.
     pub fn cancel_token(mut self, token: &CancelToken) -> Self {
         self.options.cancel = Some(token.clone());
@@ -257,7 +271,8 @@ impl<'a, T: Reply> Request<'a, T> {
     }
 
     /// Sends the request and waits for its result. Blocks until the result is there, or for as
-    /// long as [`timeout`](Self::timeout) and [`max_total`](Self::max_total) say.
+    /// long as [`timeout`](Self::timeout) and [`max_total`](Self::max_total) say. With a
+    /// [`Cache`](crate::Cache) the result may be one that is kept, or that another call is waiting for.
     ///
     /// # Errors
     ///
@@ -268,20 +283,33 @@ impl<'a, T: Reply> Request<'a, T> {
     /// [`Protocol`](ErrorKind::Protocol), [`InvalidInput`](ErrorKind::InvalidInput), and over HTTP
     /// [`Unreachable`](ErrorKind::Unreachable) and [`Authorization`](ErrorKind::Authorization).
     pub fn call(self) -> Result<T> {
-        self.send(true)?.wait()
+        self.call_sized().map(|(result, _)| result)
     }
 
     pub(crate) fn call_sized(self) -> Result<(T, usize)> {
-        self.send(true)?.wait_sized()
+        match self.client.inner.cache {
+            None => self.send(true)?.wait_sized(),
+            Some(_) => self.call_with_cache(),
+        }
     }
 
-    /// Sends the request and does not wait for its result.
+    /// Sends the request and does not wait for its result. No result that is kept is taken for it; its
+    /// own is kept when it has come.
     ///
     /// # Errors
     ///
     /// As [`call`](Self::call), as far as they are known by then.
     pub fn start(self) -> Result<Pending<'a, T>> {
-        self.send(false)
+        self.start_keeping(false)
+    }
+
+    pub(super) fn start_keeping(self, waits: bool) -> Result<Pending<'a, T>> {
+        let flight = self.flight();
+        let pending = self.send(waits)?;
+        Ok(match flight {
+            Some(flight) => pending.keeping(flight),
+            None => pending,
+        })
     }
 
     pub(super) fn send(mut self, waits: bool) -> Result<Pending<'a, T>> {
@@ -583,7 +611,28 @@ impl<T: Reply> Pending<'_, T> {
         // What is over is not made again, whoever asks for it again.
         self.attempts = None;
         self.request.conclude(end.as_ref().map(|(_, reply)| reply));
-        Some(end.map(|(result, reply)| (result, reply.len())))
+        let flight = self.rounds.take_flight();
+        Some(match end {
+            Ok((result, reply)) => {
+                let bytes = reply.len();
+                if let Some(flight) = flight {
+                    flight.land(reply, result.ttl_ms());
+                }
+                Ok((result, bytes))
+            }
+            Err(error) => {
+                // CACHE-21
+                if let Some(flight) = flight.filter(|_| error.rpc().is_some()) {
+                    flight.share_nothing();
+                }
+                Err(error)
+            }
+        })
+    }
+
+    pub(super) fn keeping(mut self, flight: Flight) -> Self {
+        self.rounds.keep(flight);
+        self
     }
 
     fn wait_for_result(&mut self, until: Option<Deadline>) -> Option<Result<(T, Message)>> {

@@ -38,7 +38,7 @@ impl ToolFilter {
 
 /// Whether a pattern fits the whole of a name. Takes no longer than reading both: each part is where
 /// it is found first, which leaves the most for the others.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or_default()) else { return false };
     let Some(last) = parts.next_back() else { return rest.is_empty() };

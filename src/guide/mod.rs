@@ -8,6 +8,7 @@
 //! | [`calling`] | tools: arguments, results, failures, progress, clocks, cancelling, several at once, tasks |
 //! | [`reading`] | resources and resource templates |
 //! | [`subscribing`] | what changes at a server: lists and resources |
+//! | [`caching`] | keeping lists and resources, and what makes them go |
 //! | [`prompting`] | prompts, and completion of their arguments |
 //! | [`answering`] | what servers ask: questions to the user, models, roots |
 //! | [`events`] | what happens to a connection: functions, an iterator; logs and traces |
@@ -40,6 +41,9 @@ pub mod reading {}
 
 #[doc = include_str!("subscribing.md")]
 pub mod subscribing {}
+
+#[doc = include_str!("caching.md")]
+pub mod caching {}
 
 #[doc = include_str!("prompting.md")]
 pub mod prompting {}

@@ -93,7 +93,8 @@ impl ToolList {
         // First, so that no change is missed.
         self.listen(listing, client);
         let ask = || {
-            let (tools, until) = client.tools().cancel_token(cancel).all_until()?;
+            // What the client may keep for itself has been there for a while.
+            let (tools, until) = client.tools().fresh().cancel_token(cancel).all_until()?;
             Ok(Listed { tools: tools.into(), until: until.min(Deadline::after(LONGEST)) })
         };
         for _ in 1..ATTEMPTS {

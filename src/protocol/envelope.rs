@@ -283,6 +283,12 @@ impl Message {
         self.text.len()
     }
 
+    /// Holds no more memory than its text needs, to be kept.
+    pub(crate) fn shrunk(mut self) -> Self {
+        self.text.shrink_to_fit();
+        self
+    }
+
     /// Whether arrays and objects stand in one another more than `limit` times.
     pub(crate) fn is_deeper_than(&self, limit: usize) -> bool {
         // Most messages have too few brackets to be deep, and those are counted fast.

@@ -94,6 +94,16 @@ pub(crate) fn millis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     Ok(value.map(|number| clamp(&number)))
 }
 
+/// How long something stays fresh, in milliseconds. What is no number says nothing that could be relied
+/// on, and reads as 0.
+pub(crate) fn ttl<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(match serde_json::Value::deserialize(deserializer)? {
+        serde_json::Value::Null => None,
+        serde_json::Value::Number(number) => Some(clamp(&number)),
+        _ => Some(0),
+    })
+}
+
 pub(crate) fn clamp(number: &serde_json::Number) -> u64 {
     number.as_u64().unwrap_or_else(|| number.as_f64().unwrap_or(0.0) as u64)
 }

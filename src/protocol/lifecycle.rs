@@ -70,11 +70,7 @@ pub struct DiscoverResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instructions: Option<String>,
     /// How long the result stays fresh, in milliseconds from receipt (2026-07-28).
-    #[serde(
-        deserialize_with = "lenient::millis",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(deserialize_with = "lenient::ttl", default, skip_serializing_if = "Option::is_none")]
     pub ttl_ms: Option<u64>,
     /// Who may share a cached copy (2026-07-28); absent means private.
     #[serde(skip_serializing_if = "Option::is_none")]

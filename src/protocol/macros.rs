@@ -162,7 +162,7 @@ macro_rules! list_result {
             pub next_cursor: Option<String>,
             /// How long the result stays fresh, in milliseconds from receipt (2026-07-28).
             #[serde(
-                deserialize_with = "lenient::millis",
+                deserialize_with = "lenient::ttl",
                 default,
                 skip_serializing_if = "Option::is_none"
             )]

@@ -116,10 +116,15 @@ pub(crate) trait Body: Sized {
     fn is_failure(&self) -> bool {
         false
     }
+
+    /// `ttlMs`, of what a server may say it of.
+    fn ttl_ms(&self) -> Option<u64> {
+        None
+    }
 }
 
 macro_rules! body {
-    ($($name:ident)*) => {$(
+    ($($name:ident $(.$ttl_ms:ident)?)*) => {$(
         impl Body for $name {
             fn read(reply: &Message) -> serde_json::Result<Self> {
                 reply.parse()
@@ -128,6 +133,10 @@ macro_rules! body {
             fn result_type(&self) -> Option<Cow<'_, str>> {
                 self.result_type.as_deref().map(Cow::from)
             }
+
+            $(fn ttl_ms(&self) -> Option<u64> {
+                self.$ttl_ms
+            })?
         }
     )*};
 }
@@ -153,10 +162,14 @@ impl Body for CallToolResult {
 }
 
 body! {
-    CompleteResult CreateTaskResult DetailedTask DiscoverResult EmptyResult
-    GetPromptResult InitializeResult InputRequiredResult LegacyCreateTaskResult LegacyTaskResult
-    ListPromptsResult ListResourceTemplatesResult ListResourcesResult ListTasksResult
-    ListToolsResult ListenResult ReadResourceResult
+    CompleteResult CreateTaskResult DetailedTask EmptyResult GetPromptResult InitializeResult
+    InputRequiredResult LegacyCreateTaskResult LegacyTaskResult ListTasksResult ListenResult
+}
+
+// CACHE-1
+body! {
+    DiscoverResult.ttl_ms ListPromptsResult.ttl_ms ListResourceTemplatesResult.ttl_ms
+    ListResourcesResult.ttl_ms ListToolsResult.ttl_ms ReadResourceResult.ttl_ms
 }
 
 impl Body for RawJson {

@@ -403,6 +403,10 @@ mod tests {
             (json!(5.0), Some(5)),
             (json!(-1), Some(0)),
             (json!(1e30), Some(u64::MAX)),
+            (json!(0.9), Some(0)),
+            (json!("60000"), Some(0)),
+            (json!({"seconds": 60}), Some(0)),
+            (json!(true), Some(0)),
             (json!(null), None),
         ] {
             let wire = json!({"tools": [], "ttlMs": ttl, "cacheScope": "team"});

@@ -128,6 +128,7 @@ impl<'o> Attempt<'o> {
             opening.limits.clone(),
             &opening.listeners,
             opening.answers.clone(),
+            opening.on_change.clone(),
         );
         let router = Arc::new(router);
         let transport = connect(router.clone()).map_err(|error| error.server(&opening.server))?;

@@ -3,6 +3,7 @@
 //! it has.
 
 mod cancel;
+mod changes;
 mod dispatcher;
 mod event;
 mod feed;
@@ -14,6 +15,7 @@ mod renewal;
 mod router;
 mod standstill;
 mod subscription;
+mod waiting;
 mod watched;
 
 use std::fmt;
@@ -32,7 +34,9 @@ use crate::protocol::{
 use crate::transport::{CloseReport, Delivery, Slot};
 
 pub use cancel::CancelToken;
+pub(crate) use changes::{Changed, OnChange};
 pub use event::{Event, EventKind};
+pub(crate) use feed::covers;
 pub(crate) use handshake::HEADER_MISMATCH;
 pub use listeners::ListenerGuard;
 pub(crate) use listeners::{Kinds, Listeners, OnEvent};
@@ -92,6 +96,7 @@ pub(crate) struct Opening {
     pub(crate) listeners: Vec<(Kinds, Arc<OnEvent>)>,
     pub(crate) trace: Option<Arc<Trace>>,
     pub(crate) answers: Option<Arc<Answers>>,
+    pub(crate) on_change: Option<Arc<OnChange>>,
 }
 
 /// What client and server agreed on.

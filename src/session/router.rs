@@ -18,6 +18,7 @@ use crate::protocol::meta::{self, RequestMeta, SenderMeta};
 use crate::protocol::skim::Skim;
 use crate::protocol::{ClientRequest, Era, ProgressToken, ProtocolVersion, RawJson};
 use crate::session::cancel::{CancelToken, Watch, cancelled};
+use crate::session::changes::{Changed, Effect, OnChange};
 use crate::session::event::{Body, EventKind};
 use crate::session::feed::{self, Feed};
 use crate::session::listeners::{Kinds, Listeners, OnEvent};
@@ -46,6 +47,8 @@ pub(crate) struct Router {
     /// Notifications that found no room.
     dropped: AtomicUsize,
     listeners: Arc<Listeners>,
+    /// Whoever keeps answers.
+    on_change: Option<Arc<OnChange>>,
     questions: Questions,
     /// The session's own.
     pub(super) threads: Threads,
@@ -119,6 +122,8 @@ pub(crate) struct Interest {
     pub(crate) asks_era: bool,
     /// The call that listeners hear of when it ends.
     pub(crate) call: Option<u64>,
+    /// What whoever keeps answers hears of when it ends.
+    pub(crate) effect: Option<Effect>,
 }
 
 /// Where a notification goes, besides those who listen.
@@ -178,6 +183,7 @@ impl Router {
         limits: Limits,
         functions: &[(Kinds, Arc<OnEvent>)],
         answers: Option<Arc<Answers>>,
+        on_change: Option<Arc<OnChange>>,
     ) -> Self {
         let (alive, gone) = crossbeam_channel::bounded(0);
         Self {
@@ -189,6 +195,7 @@ impl Router {
             alive: Mutex::new(Some(alive)),
             gone,
             next_id: AtomicU64::new(1),
+            on_change,
             questions: Questions::new(answers, limits.handlers),
             threads: Threads::default(),
             itself: OnceLock::new(),
@@ -253,7 +260,7 @@ impl Router {
             meta,
             mirror,
             session,
-            interest,
+            mut interest,
             standstill,
             feed,
             waits,
@@ -263,7 +270,11 @@ impl Router {
         if cancel.is_some_and(CancelToken::is_cancelled) {
             return Err(cancelled());
         }
+        interest.effect = self.on_change.as_ref().and_then(|_| Effect::of(request));
         let id = self.register(slot, interest, standstill.cloned(), feed, false)?;
+        if interest.effect == Some(Effect::Calls) {
+            self.changed(&Changed::ByCall);
+        }
         let (version, sender) = speaking.unzip();
         let json = meta::request(id, request, sender, meta).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, format!("the params cannot be written: {error}"))
@@ -457,7 +468,25 @@ impl Router {
         let mut pending = self.lock();
         let entry = pending.requests.remove(&id)?;
         self.tell_end(id, &entry, outcome);
+        drop(pending);
+        self.take_effect(&entry);
         Some(entry)
+    }
+
+    /// Tells whoever keeps answers. `pending` is not locked: they have a lock of their own.
+    fn changed(&self, what: &Changed) {
+        if let Some(on_change) = &self.on_change {
+            on_change(what);
+        }
+    }
+
+    /// A request is no longer pending, and nobody has been told yet.
+    fn take_effect(&self, entry: &Entry) {
+        match entry.interest.effect {
+            Some(Effect::Calls) => self.changed(&Changed::ByCall),
+            Some(Effect::Listens) => self.changed(&Changed::Anything),
+            None => {}
+        }
     }
 
     fn forget(&self, id: u64, why: &Error) {
@@ -482,6 +511,7 @@ impl Router {
             self.tell_end(id, &entry, Err(&error));
         }
         drop(pending);
+        self.take_effect(&entry);
         Some(self.leave(id, entry.interest, reason))
     }
 
@@ -505,6 +535,7 @@ impl Router {
 
     /// Tells every subscription that something may have been missed.
     pub(crate) fn interrupt_subscriptions(&self) {
+        self.changed(&Changed::Anything);
         let pending = self.lock();
         let feeds: Vec<_> = pending.requests.values().filter_map(|it| it.feed.clone()).collect();
         drop(pending);
@@ -616,6 +647,11 @@ impl Router {
         self.ended.get()
     }
 
+    /// Whether this runs inside a handler of what a legacy server asks.
+    pub(crate) fn is_in_handler(&self) -> bool {
+        self.questions.is_this_thread()
+    }
+
     /// What the server has asked is not wanted any more: it was asked in a session that is over.
     pub(crate) fn forget_questions(&self) {
         self.questions.cancel_all();
@@ -717,6 +753,11 @@ impl Router {
                     );
                     return None;
                 };
+                self.take_effect(&entry);
+                if entry.interest.effect == Some(Effect::Calls) && *outcome == Outcome::Error {
+                    // CACHE-10: the tool may be gone, or be another.
+                    self.changed(&Changed::Tools);
+                }
                 entry.send(Delivery::Reply(id, message));
                 return Some(id);
             }
@@ -769,6 +810,7 @@ impl Router {
         };
         let Some(id) = answers else {
             log::warn!("{}: dropped a message that is nested too deep", self.server);
+            self.changed(&Changed::Anything);
             self.listeners.trouble("a message that is nested too deep was dropped");
             return None;
         };
@@ -829,6 +871,11 @@ impl Router {
     }
 
     fn notify(&self, method: &str, message: Message, via: Option<u64>) {
+        if self.on_change.is_some()
+            && let Some(what) = Changed::said(method, &message)
+        {
+            self.changed(&what);
+        }
         let target = match method {
             "notifications/progress" => match self.progress_target(&message) {
                 Some(target) => Target::Call(target),
@@ -1035,6 +1082,7 @@ impl Inbox for Router {
             Err(_) => skipped += 1,
         });
         if read.is_err() || skipped > 0 {
+            self.changed(&Changed::Anything);
             log::warn!("{}: skipped {skipped} of a batch of {size} bytes", self.server);
         }
         answers
@@ -1051,6 +1099,7 @@ impl Inbox for Router {
             }
             None => {
                 log::warn!("{}: dropped a message of {bytes} bytes", self.server);
+                self.changed(&Changed::Anything);
                 self.listeners.trouble("a message that is too large was dropped");
             }
         }
@@ -1083,6 +1132,7 @@ impl Inbox for Router {
         self.questions.cancel_all();
         let why = why.refused(crate::error::Refusal::UnknownSession);
         for (id, entry) in requests {
+            self.take_effect(&entry);
             let sent = self.transport().is_ok_and(|t| t.abandon(id) != Abandoned::Unsent);
             entry.send(Delivery::Failed(id, why.clone().ran(sent)));
         }

@@ -11,6 +11,11 @@
 )]
 
 mod alone;
+mod cache;
+mod cache_flights;
+#[cfg(feature = "http")]
+mod cache_http;
+mod cache_pages;
 mod calls;
 mod common;
 #[cfg(feature = "config")]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every MUST and MUST NOT of the sections that this version of umcp implements; of the probe, the
-/// remembered era, stdio, subscriptions and logging also what is recommended or allowed.
+/// remembered era, stdio, subscriptions, caching and logging also what is recommended or allowed.
 #[rustfmt::skip]
 const REQUIRED: &[&str] = &[
     // Eras and versions
@@ -55,7 +55,9 @@ const REQUIRED: &[&str] = &[
     "SUB-11", "SUB-12", "SUB-13", "SUB-14", "SUB-15", "SUB-16", "SUB-17", "SUB-18", "SUB-19",
     "SUB-20", "SUB-21",
     // Caching
-    "CACHE-2", "CACHE-4", "CACHE-12", "CACHE-15",
+    "CACHE-1", "CACHE-2", "CACHE-3", "CACHE-4", "CACHE-5", "CACHE-6", "CACHE-7", "CACHE-8", "CACHE-9",
+    "CACHE-10", "CACHE-11", "CACHE-12", "CACHE-13", "CACHE-14", "CACHE-15", "CACHE-16", "CACHE-17",
+    "CACHE-18", "CACHE-19", "CACHE-20", "CACHE-21",
     // Logging
     "LOG-1", "LOG-4", "LOG-6", "LOG-7", "LOG-8",
     // Tasks and extensions
