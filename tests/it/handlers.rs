@@ -262,7 +262,7 @@ fn what_cannot_be_answered_is_refused_with_the_code_for_it() {
     });
 }
 
-// ELIC-11, ELIC-12, SEC-17
+// ELIC-11, ELIC-12, SEC-17, SEC-8
 #[test]
 fn only_a_url_of_https_or_of_this_machine_reaches_the_handler() {
     soon(|| {

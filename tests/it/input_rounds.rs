@@ -733,7 +733,7 @@ fn a_server_that_asks_for_thousands_of_things_gets_none() {
     });
 }
 
-// ELIC-5, ELIC-17
+// ELIC-5, ELIC-17, SCHEMA-6
 #[test]
 fn schemas_of_every_size_and_with_references_are_no_danger() {
     soon(|| {

@@ -65,6 +65,9 @@ const REQUIRED: &[&str] = &[
     "TASK-17", "TASK-18", "TASK-21", "TASK-22", "TASK-26", "TASK-29", "TASK-31", "TASK-33",
     "LTASK-1", "LTASK-2", "LTASK-4", "LTASK-5", "LTASK-8", "LTASK-9", "LTASK-10", "LTASK-14",
     "LTASK-15", "LTASK-16", "LTASK-17", "EXT-2", "EXT-4", "EXT-5", "EXT-8", "EXT-10", "APPS-1",
+    // Security and JSON Schema
+    "SEC-1", "SEC-8", "SEC-9", "SEC-10", "SEC-11", "SEC-12", "SEC-13", "SEC-19", "SCHEMA-1",
+    "SCHEMA-2", "SCHEMA-6",
     // Trace context
     "OTEL-1", "OTEL-2", "OTEL-4", "OTEL-5", "OTEL-7",
 ];

@@ -376,7 +376,7 @@ mod tests {
         assert_eq!(asked, format!("{question}  this is none of the options\n{question}"));
     }
 
-    // ELIC-11
+    // ELIC-11, SEC-10, SEC-11, SEC-12
     #[test]
     fn a_page_is_shown_with_its_host_and_not_opened() {
         let action = |typed: &str| {
