@@ -18,6 +18,7 @@
 //! | [`config_files`] | the files of Claude, Cursor, VS Code, Codex and others |
 //! | [`errors`] | every kind of error: what it means, what to do |
 //! | [`testing`] | servers inside your tests |
+//! | [`best_practices`] | what programs that run for long do, each with the line that does it |
 //! | [`from_python`] | for those who know the Python SDK |
 //!
 //! What the pages show is compiled with the tests of this library, and run wherever that needs no
@@ -75,6 +76,10 @@ pub mod errors {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}
+
+#[cfg_attr(not(feature = "http"), allow(rustdoc::broken_intra_doc_links))]
+#[doc = include_str!("best_practices.md")]
+pub mod best_practices {}
 
 #[doc = include_str!("from_python.md")]
 pub mod from_python {}

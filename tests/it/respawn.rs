@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use umcp::memory::{Peer, Received};
 use umcp::{
-    ByteStream, Change, Client, Era, ErrorKind, Event, EventKind, LoggingLevel, Retry, Server,
-    Timeouts,
+    ByteStream, Cache, Change, Client, Era, ErrorKind, Event, EventKind, LoggingLevel, Retry,
+    Server, Timeouts,
 };
 
 use crate::calls::said;
@@ -304,6 +304,28 @@ fn the_log_level_and_subscriptions_are_there_again() {
             }
             drop(updates);
             assert!(!client.close().left_behind);
+        }
+    });
+}
+
+#[test]
+fn what_the_server_before_said_is_not_kept() {
+    soon(|| {
+        for era in ERAS {
+            let (server, see) = server(era, mortal);
+            let client = Client::builder().cache(Cache::new()).open(server.respawn(3)).unwrap();
+            for _ in 0..2 {
+                client.read_resource("x:a").map(drop).unwrap();
+                client.list_tools().map(drop).unwrap();
+            }
+            call(&client, "die").unwrap_err();
+            call(&client, "x").unwrap();
+            client.list_tools().map(drop).unwrap();
+            let seen = seen(&see);
+            let seen: Vec<_> =
+                seen.iter().map(|(start, method)| (*start, method.as_str())).collect();
+            let first = [(1, "resources/read"), (1, "tools/list"), (1, "tools/call")];
+            assert_eq!(seen, [first.as_slice(), &[(2, "tools/call"), (2, "tools/list")]].concat());
         }
     });
 }
