@@ -51,6 +51,15 @@ impl Overtime {
     }
 }
 
+/// How long to wait before trying again after so many failures: twice as long after each, up to `most`.
+/// After none at all, not at all.
+pub(crate) fn backoff(first: Duration, failures: u32, most: Duration) -> Duration {
+    match failures {
+        0 => Duration::ZERO,
+        again => first.saturating_mul(1 << (again - 1).min(20)).min(most),
+    }
+}
+
 /// Which of a call's clocks ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Clock {
@@ -171,6 +180,15 @@ mod tests {
         // The next clock has one of its own.
         assert_eq!(looks(&mut overtime, Deadline::after(Duration::MAX)), [false; 3]);
         assert_eq!(looks(&mut overtime, due), [false; 3]);
+    }
+
+    #[test]
+    fn the_wait_doubles_up_to_a_limit() {
+        let waits = [0, 1, 2, 3, 20, u32::MAX];
+        let waits = waits.map(|failures| {
+            backoff(Duration::from_millis(500), failures, Duration::from_secs(30)).as_millis()
+        });
+        assert_eq!(waits, [0, 500, 1000, 2000, 30_000, 30_000]);
     }
 
     #[test]

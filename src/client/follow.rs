@@ -9,7 +9,7 @@ use crate::client::input::{self, Rounds};
 use crate::client::request::{Pending, Request};
 use crate::client::retry::Retry;
 use crate::client::{Client, task};
-use crate::deadline::{Clocks, Deadline};
+use crate::deadline::{Clocks, Deadline, backoff};
 use crate::error::{Error, ErrorKind, Result, misfit, said};
 use crate::protocol::envelope::Message;
 use crate::protocol::{
@@ -234,7 +234,7 @@ impl Follow {
         }
         log::debug!("{}: asked again: {error}", self.client.server_name());
         self.failures += 1;
-        let backoff = self.interval().saturating_mul(1 << self.failures).min(LONGEST);
+        let backoff = backoff(self.interval(), self.failures + 1, LONGEST);
         let pause = error.retry_after().unwrap_or_default().max(backoff);
         self.step = Step::Pause(Deadline::after(pause));
         Ok(())

@@ -9,7 +9,7 @@ use crate::client::Client;
 use crate::client::cache::Flight;
 use crate::client::handlers::INVALID_PARAMS;
 use crate::client::notification::Context;
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, backoff};
 use crate::error::{Error, ErrorKind, Result, misfit, said};
 use crate::protocol::envelope::Message;
 use crate::protocol::{
@@ -132,8 +132,7 @@ impl Rounds {
     fn backoff(&self) -> Duration {
         const FIRST: Duration = Duration::from_millis(50);
         const MOST: Duration = Duration::from_secs(2);
-        let doubled = u32::try_from(self.count).unwrap_or(u32::MAX).min(10);
-        FIRST.saturating_mul(1 << doubled.saturating_sub(1)).min(MOST)
+        backoff(FIRST, u32::try_from(self.count).unwrap_or(u32::MAX), MOST)
     }
 
     /// Lets the result be kept, if the server asks for nothing.

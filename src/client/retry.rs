@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, backoff};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::{Opening, PendingRequest};
 
@@ -155,8 +155,7 @@ impl Retry {
     /// The wait after so many attempts, with a random number that says how much of it.
     fn wait(&self, made: u32, random: u64) -> Duration {
         const PARTS: u32 = 1 << 16;
-        let doubled = 1 << made.saturating_sub(1).min(20);
-        let most = self.first.saturating_mul(doubled).min(self.longest);
+        let most = backoff(self.first, made, self.longest);
         let part = u32::try_from(random % u64::from(PARTS + 1)).unwrap_or_default();
         most.saturating_mul(part) / PARTS
     }

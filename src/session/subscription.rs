@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::deadline::{Clocks, Deadline, Overtime};
+use crate::deadline::{self, Clocks, Deadline, Overtime};
 use crate::error::{Error, ErrorKind, Refusal, Result};
 use crate::protocol::envelope::{Kind, Message, Outcome};
 use crate::protocol::meta::RequestMeta;
@@ -492,7 +492,7 @@ pub(super) fn ended() -> Error {
 fn backoff(failures: u32) -> Duration {
     const FIRST: Duration = Duration::from_millis(500);
     const MOST: Duration = Duration::from_secs(30);
-    let longest = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(MOST);
+    let longest = deadline::backoff(FIRST, failures.max(1), MOST);
     let half = longest / 2;
     let dice = RandomState::new().build_hasher().finish() % 1000;
     half + half.mul_f64(dice as f64 / 1000.0)

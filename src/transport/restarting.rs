@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::deadline::Deadline;
+use crate::deadline::{self, Deadline};
 use crate::error::{Error, ErrorKind, Refusal, Result};
 use crate::protocol::ProtocolVersion;
 use crate::transport::{
@@ -29,10 +29,7 @@ impl Restarts {
     /// How long after the last beginning the next one may be: at once for a server that has been there
     /// for a while.
     fn backoff(&self, restarts: u32) -> Duration {
-        match restarts {
-            0 => Duration::ZERO,
-            again => self.first.saturating_mul(1 << (again - 1).min(20)).min(self.longest),
-        }
+        deadline::backoff(self.first, restarts, self.longest)
     }
 
     /// A server that has been there for so long has not failed to start.
@@ -358,16 +355,4 @@ impl Transport for Restarting {
 
 fn between() -> Error {
     Error::new(ErrorKind::Disconnected, "the server is being started again")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_restart_is_at_once_and_each_further_one_later() {
-        let restarts = Restarts::default();
-        let waits = [0, 1, 2, 3, 20, u32::MAX].map(|it| restarts.backoff(it).as_millis());
-        assert_eq!(waits, [0, 500, 1000, 2000, 30_000, 30_000]);
-    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ureq::http::{Method, Uri};
 
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, backoff};
 use crate::error::{Error, ErrorKind, Refusal, Result, said};
 use crate::net::{
     Carrier, Event, Events, Failure, Headers, Lane, MESSAGE, Part, Request, Response,
@@ -62,11 +62,11 @@ impl Resume {
         const LEAST: Duration = Duration::from_millis(10);
         const FIRST: Duration = Duration::from_millis(500);
         const MOST: Duration = Duration::from_secs(30);
-        let backoff = FIRST.saturating_mul(1 << self.failures.min(10)).min(MOST);
+        let wait = backoff(FIRST, self.failures.saturating_add(1), MOST);
         match (self.retry, self.failures) {
             (Some(retry), 0) => retry.max(LEAST),
-            (Some(retry), _) => retry.max(backoff),
-            (None, _) => backoff,
+            (Some(retry), _) => retry.max(wait),
+            (None, _) => wait,
         }
     }
 
