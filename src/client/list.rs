@@ -54,7 +54,8 @@ pub struct Page<T> {
     /// Where the next page starts; `None` on the last. An empty string is a cursor like any other.
     pub next_cursor: Option<String>,
     /// For how long after it came the server says that it stays as it is (2026-07-28); `None` if it
-    /// says nothing of that. Nothing is kept because of it but a [`Hub`](crate::Hub)'s lists of tools.
+    /// says nothing of that. Nothing is kept because of it but by a [`Cache`](crate::Cache), and a
+    /// [`Hub`](crate::Hub)'s lists of tools.
     pub ttl: Option<Duration>,
 }
 

@@ -482,6 +482,8 @@ impl Client {
         // What a server offers may depend on them.
         self.cache().clear();
         self.inner.session.notify("notifications/roots/list_changed");
+        // What was asked for before it was told of them.
+        self.cache().clear();
         Ok(())
     }
 

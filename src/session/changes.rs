@@ -57,7 +57,9 @@ pub(crate) enum Effect {
 impl Effect {
     pub(super) fn of(request: &ClientRequest) -> Option<Self> {
         match request.method() {
-            "subscriptions/listen" | "resources/subscribe" => Some(Self::Listens),
+            "subscriptions/listen" | "resources/subscribe" | "resources/unsubscribe" => {
+                Some(Self::Listens)
+            }
             method if method == "tools/call" || method.starts_with("tasks/") => Some(Self::Calls),
             _ => None,
         }

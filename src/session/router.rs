@@ -480,6 +480,11 @@ impl Router {
         }
     }
 
+    /// Another session has begun, which may be with another server.
+    pub(crate) fn forget_answers(&self) {
+        self.changed(&Changed::Anything);
+    }
+
     /// A request is no longer pending, and nobody has been told yet.
     fn take_effect(&self, entry: &Entry) {
         match entry.interest.effect {
@@ -600,6 +605,7 @@ impl Router {
         drop(pending);
         log::debug!("{why}");
         for (id, entry) in requests {
+            self.take_effect(&entry);
             let sent = self.transport().is_ok_and(|t| t.abandon(id) != Abandoned::Unsent);
             entry.send(Delivery::Failed(id, why.clone().ran(sent)));
         }

@@ -184,6 +184,7 @@ impl Session {
         }
         let is_known = *unknown == 0;
         drop(state);
+        self.router.forget_answers();
         // SUB-17: whatever has happened until the session knows all is missed.
         match is_known {
             true => self.router.interrupt_subscriptions(),

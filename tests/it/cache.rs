@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
+use std::thread;
 
 use serde_json::{Value, json};
 use umcp::memory::{Peer, Received, Script};
@@ -14,7 +15,7 @@ use umcp::{
 };
 
 use crate::calls::said;
-use crate::common::{ERAS, FOREVER, example_server, soon};
+use crate::common::{ERAS, FOREVER, HALF, example_server, soon};
 use crate::input_rounds::{asks, form, named};
 
 const TOOLS: &str = "notifications/tools/list_changed";
@@ -336,6 +337,45 @@ fn a_subscription_begins_and_ends_with_nothing_kept_from_before() {
         assert_eq!(asked_again(&client, &see), [""; 0]);
         drop(subscription);
         assert_eq!(asked_again(&client, &see), [&["notifications/cancelled"], &ALL[..]].concat());
+    });
+}
+
+// CACHE-15, SUB-21
+#[test]
+fn after_a_legacy_subscription_nothing_is_kept_from_before_its_end() {
+    soon(|| {
+        let (client, see) = saying(Era::Legacy, Cache::new());
+        let subscription = client.subscribe().resource("a://b").open().unwrap();
+        use_all(&client);
+        assert_eq!(asked_again(&client, &see), [""; 0]);
+        drop(subscription);
+        // On a thread of its own.
+        assert_eq!(see.recv().unwrap().method(), "resources/unsubscribe");
+        client.ping().unwrap();
+        assert_eq!(asked_again(&client, &see), ALL);
+    });
+}
+
+// CACHE-5
+#[test]
+fn an_answer_is_as_old_as_it_is_when_it_is_fetched() {
+    soon(|| {
+        let (client, see) = open(Era::Modern, Cache::new(), |peer, request| {
+            let mut result = result(request);
+            result["ttlMs"] = (2 * HALF.as_millis() as u64).into();
+            peer.reply(request, result);
+        });
+        let call = client.resource("a://b").start().unwrap();
+        client.ping().unwrap();
+        // It has come, and its time passes.
+        thread::sleep(3 * HALF);
+        call.wait().unwrap();
+        seen(&see);
+        client.read_resource("a://b").unwrap();
+        assert_eq!(seen(&see), ["a://b"]);
+        // The other way round, it is fresh.
+        client.read_resource("a://b").unwrap();
+        assert_eq!(seen(&see), [""; 0]);
     });
 }
 

@@ -564,6 +564,14 @@ impl Drop for Ends {
     }
 }
 
+/// Until then it is in the server's group, and ends with it.
+#[cfg(target_os = "linux")]
+fn leads_a_session(process: u64) -> bool {
+    let process = process.to_string();
+    let output = Command::new("ps").args(["-o", "sess=", "-p", &process]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim() == process
+}
+
 // Elsewhere there is no command of that name.
 #[cfg(target_os = "linux")]
 #[test]
@@ -572,10 +580,12 @@ fn grandchild_setsid() {
         let before = Holdings::now();
         let client = Client::open(server.clone())?;
         let first = Ends(grandchild_of(&client)?);
+        assert!(until(|| leads_a_session(first.0)));
         client.close();
 
         let client = Client::open(server)?;
         let second = Ends(grandchild_of(&client)?);
+        assert!(until(|| leads_a_session(second.0)));
         let error = costs_the_server_but_not_its_stdout(&client);
         client.close();
         drop(client);

@@ -96,6 +96,8 @@ impl Cache {
     /// That is when asking fails as [`Unreachable`](crate::ErrorKind::Unreachable) (over HTTP any
     /// status that is no answer, such as 503), [`Disconnected`](crate::ErrorKind::Disconnected) or
     /// [`Timeout`](crate::ErrorKind::Timeout). A warning is logged. What has been invalidated is gone.
+    /// It is for calls and lists: what is started and waited for later, and
+    /// [`read_resources`](crate::Client::read_resources), fail as without it.
     pub fn stale_if_error(mut self, at_most: Duration) -> Self {
         self.stale_for = at_most;
         self

@@ -111,11 +111,14 @@ impl Shared {
     /// Asks in any case. Nobody else waits for what comes.
     pub(super) fn ask(self: &Arc<Self>, key: Key, session: &Arc<Session>) -> Flight {
         let number = self.lock().ask(key, None);
-        self.flight(number, session)
+        let mut flight = self.flight(number, session);
+        // Whoever asks so may fetch the answer long after it has come.
+        flight.asked_at = Some((self.now)());
+        flight
     }
 
     fn flight(self: &Arc<Self>, number: u64, session: &Arc<Session>) -> Flight {
-        Flight { cache: self.clone(), session: session.clone(), number }
+        Flight { cache: self.clone(), session: session.clone(), number, asked_at: None }
     }
 
     /// CACHE-11: what is kept, instead of an error.
@@ -140,6 +143,8 @@ pub(crate) struct Flight {
     cache: Arc<Shared>,
     session: Arc<Session>,
     number: u64,
+    /// From when on its answer counts, if not from when it is handed over.
+    asked_at: Option<Instant>,
 }
 
 impl Flight {
@@ -158,7 +163,8 @@ impl Flight {
     }
 
     fn end(&self, end: End) {
-        let waiting = self.cache.lock().land(self.number, end, (self.cache.now)());
+        let at = self.asked_at.unwrap_or_else(|| (self.cache.now)());
+        let waiting = self.cache.lock().land(self.number, end, at);
         waiting.into_iter().for_each(|id| self.session.has_come(id));
     }
 }
