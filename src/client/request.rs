@@ -274,7 +274,8 @@ impl<'a, T: Reply> Request<'a, T> {
         self.send(true)?.wait_sized()
     }
 
-    /// Sends the request and does not wait for its result.
+    /// Sends the request and does not wait for its result. Where there are
+    /// [`RequestLimits`](crate::RequestLimits) it blocks until it is the request's turn.
     ///
     /// # Errors
     ///

@@ -14,6 +14,7 @@
 //! | [`many_servers`] | a hub: many servers under names, one list of their tools |
 //! | [`transports`] | stdio, HTTP and the others: what is found out, credentials, what a connection costs |
 //! | [`retrying`] | asking again after a failure, and what is never done twice |
+//! | [`limits`] | how much is asked of a server, and what is counted |
 //! | [`errors`] | every kind of error: what it means, what to do |
 //! | [`testing`] | servers inside your tests |
 //! | [`from_python`] | for those who know the Python SDK |
@@ -59,6 +60,9 @@ pub mod transports {}
 
 #[doc = include_str!("retrying.md")]
 pub mod retrying {}
+
+#[doc = include_str!("limits.md")]
+pub mod limits {}
 
 #[doc = include_str!("errors.md")]
 pub mod errors {}

@@ -20,7 +20,9 @@ use crate::protocol::{ClientRequest, Era, ProgressToken, ProtocolVersion, RawJso
 use crate::session::cancel::{CancelToken, Watch, cancelled};
 use crate::session::event::{Body, EventKind};
 use crate::session::feed::{self, Feed};
+use crate::session::limiter::Turn;
 use crate::session::listeners::{Kinds, Listeners, OnEvent};
+use crate::session::metrics::{Counters, Metrics};
 use crate::session::questions::{self, Answers, Questions, Refusal};
 use crate::session::standstill::{Running, Standstill};
 use crate::session::subscription::ended;
@@ -46,6 +48,7 @@ pub(crate) struct Router {
     /// Notifications that found no room.
     dropped: AtomicUsize,
     listeners: Arc<Listeners>,
+    pub(super) counters: Counters,
     questions: Questions,
     /// The session's own.
     pub(super) threads: Threads,
@@ -88,12 +91,30 @@ struct Entry {
     feed: Option<Arc<Feed>>,
     /// It is no request: what is waited for does not come from the server.
     is_local: bool,
+    /// When it was sent, if what becomes of it is counted.
+    sent_at: Option<Instant>,
     /// For those who listen to what becomes of it.
     told: Option<Box<Told>>,
+    turn: Turn,
 }
 
 impl Entry {
-    fn send(&self, delivery: Delivery) {
+    fn new(slot: &Slot) -> Self {
+        Self {
+            sender: slot.sender(),
+            interest: Interest::default(),
+            standstill: None,
+            feed: None,
+            is_local: false,
+            sent_at: None,
+            told: None,
+            turn: Turn::default(),
+        }
+    }
+
+    fn send(self, delivery: Delivery) {
+        // Whoever receives this may ask the next thing at once.
+        drop(self.turn);
         // What found no room did so before this.
         if let Some(feed) = &self.feed {
             feed.tell();
@@ -139,6 +160,9 @@ pub(crate) struct Sending<'a> {
     pub(crate) mirror: &'a [(String, String)],
     /// The session it belongs to, unless it begins one.
     pub(crate) session: Option<u64>,
+    /// Now, if what becomes of it is counted.
+    pub(crate) at: Option<Instant>,
+    pub(crate) turn: Turn,
     pub(crate) interest: Interest,
     /// Told of handlers that run because of it.
     pub(crate) standstill: Option<&'a Arc<Standstill>>,
@@ -198,6 +222,7 @@ impl Router {
             is_open: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
             report: OnceLock::new(),
+            counters: Counters::default(),
         }
     }
 
@@ -249,6 +274,8 @@ impl Router {
             meta,
             mirror,
             session,
+            at,
+            turn,
             interest,
             standstill,
             feed,
@@ -259,7 +286,18 @@ impl Router {
         if cancel.is_some_and(CancelToken::is_cancelled) {
             return Err(cancelled());
         }
-        let id = self.register(slot, interest, standstill.cloned(), feed)?;
+        let id = self.register(Entry {
+            interest,
+            standstill: standstill.cloned(),
+            feed: feed.cloned(),
+            sent_at: at,
+            turn,
+            ..Entry::new(slot)
+        })?;
+        // A handshake is in no session yet.
+        if session.is_some() {
+            self.counters.requests.add(1);
+        }
         let (version, sender) = speaking.unzip();
         let json = meta::request(id, request, sender, meta).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, format!("the params cannot be written: {error}"))
@@ -271,7 +309,7 @@ impl Router {
             if self.listeners.want_any(Kinds::REQUESTS) {
                 self.tell_sent(id, method, json.len());
             }
-            self.transport()?.post(Outgoing {
+            self.post(Outgoing {
                 json,
                 id: Some(id),
                 method,
@@ -305,7 +343,7 @@ impl Router {
             // An exchange of its own ends with the answer. Where there is none, it may never come.
             let is_answered = transport.facts().answers_or_fails;
             let id = match is_answered {
-                true => self.register(&Slot::for_replies(), Interest::default(), None, None)?,
+                true => self.register(Entry::new(&Slot::for_replies()))?,
                 false => self.next_id.fetch_add(1, Ordering::Relaxed),
             };
             let (version, sender) = speaking.unzip();
@@ -316,7 +354,7 @@ impl Router {
                 true => self.tell_sent(id, method, json.len()),
                 false => self.tell_request(id, method, json.len()),
             }
-            let posted = transport.post(Outgoing {
+            let posted = self.post(Outgoing {
                 id: Some(id),
                 name,
                 version,
@@ -359,11 +397,12 @@ impl Router {
         if cancel.is_some_and(CancelToken::is_cancelled) {
             return Err(cancelled());
         }
-        let id =
-            self.register(slot, Interest { silent: true, ..Interest::default() }, None, feed)?;
-        if let Some(entry) = self.lock().requests.get_mut(&id) {
-            entry.is_local = true;
-        }
+        let id = self.register(Entry {
+            interest: Interest { silent: true, ..Interest::default() },
+            feed: feed.cloned(),
+            is_local: true,
+            ..Entry::new(slot)
+        })?;
         Ok(Sent { id, watch: cancel.map(|token| token.watch(self, id)) })
     }
 
@@ -380,6 +419,7 @@ impl Router {
         let method = "notifications/initialized";
         let json = envelope::notification(method, None);
         log::debug!("{}: -> {method} ({} bytes)", self.server, json.len());
+        self.counters.bytes_sent.add(json.len());
         let initialized = Outgoing { until, ..Outgoing::aside(json, method) };
         match self.transport()?.agreed(expected.id, version, initialized) {
             Ok(false) => Ok(Some(expected)),
@@ -390,22 +430,43 @@ impl Router {
         }
     }
 
-    fn register(
-        &self,
-        slot: &Slot,
-        interest: Interest,
-        standstill: Option<Arc<Standstill>>,
-        feed: Option<&Arc<Feed>>,
-    ) -> Result<u64> {
+    fn register(&self, entry: Entry) -> Result<u64> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut pending = self.lock();
         if let Some(error) = self.ended.get() {
             return Err(error.clone());
         }
-        let (sender, feed) = (slot.sender(), feed.cloned());
-        let entry = Entry { sender, interest, standstill, feed, is_local: false, told: None };
         pending.requests.insert(id, entry);
         Ok(id)
+    }
+
+    /// Gives a message to the transport.
+    fn post(&self, message: Outgoing<'_>) -> Result<()> {
+        let bytes = message.json.len();
+        self.transport()?.post(message)?;
+        self.counters.bytes_sent.add(bytes);
+        Ok(())
+    }
+
+    /// What has been counted so far.
+    pub(super) fn metrics(&self) -> Metrics {
+        let is_counted = |entry: &&Entry| entry.sent_at.is_some();
+        let in_flight = self.lock().requests.values().filter(is_counted).count();
+        Metrics { in_flight: in_flight as u64, ..self.counters.read() }
+    }
+
+    fn count_end(&self, sent_at: Instant, reply: Option<&Message>) {
+        let counters = &self.counters;
+        if reply.is_some() {
+            counters.replies.add(1);
+            counters.took(sent_at.elapsed());
+        }
+        let is_result = |reply: &Message| {
+            matches!(reply.kind(), Kind::Response { outcome: Outcome::Result, .. })
+        };
+        if !reply.is_some_and(is_result) {
+            counters.errors.add(1);
+        }
     }
 
     /// Told while `pending` is locked, as everything that becomes of a request: so it is in order.
@@ -425,6 +486,9 @@ impl Router {
 
     /// What became of a request that is no longer pending. `pending` is locked.
     fn tell_end(&self, id: u64, entry: &Entry, outcome: std::result::Result<&Message, &Error>) {
+        if let Some(sent_at) = entry.sent_at {
+            self.count_end(sent_at, outcome.ok());
+        }
         let Some(told) = &entry.told else { return };
         let (kind, bytes, error) = match outcome {
             Ok(reply) => {
@@ -464,14 +528,11 @@ impl Router {
     pub(crate) fn withdraw(&self, id: u64, reason: &str) -> Option<bool> {
         let mut pending = self.lock();
         let entry = pending.requests.remove(&id)?;
-        if entry.told.is_some() {
-            let kind = match reason {
-                TIMED_OUT => ErrorKind::Timeout,
-                _ => ErrorKind::Cancelled,
-            };
-            let error = Error::new(kind, reason);
-            self.tell_end(id, &entry, Err(&error));
-        }
+        let kind = match reason {
+            TIMED_OUT => ErrorKind::Timeout,
+            _ => ErrorKind::Cancelled,
+        };
+        self.tell_end(id, &entry, Err(&Error::new(kind, reason)));
         drop(pending);
         Some(self.leave(id, entry.interest, reason))
     }
@@ -537,7 +598,7 @@ impl Router {
         log::debug!("{}: -> {method} ({} bytes)", self.server, json.len());
         log::trace!("{}: -> {}", self.server, String::from_utf8_lossy(&json));
         let message = Outgoing::aside(json, method);
-        if let Err(error) = self.transport().and_then(|transport| transport.post(message)) {
+        if let Err(error) = self.post(message) {
             log::debug!("{}: {method} was not sent: {error}", self.server);
         }
     }
@@ -749,6 +810,22 @@ impl Router {
         let entry = self.take(id, Err(&why))?;
         entry.send(Delivery::Failed(id, why));
         Some(id)
+    }
+
+    fn drop_long(&self, answers: Option<u64>, bytes: u64) {
+        let most = self.limits.message;
+        match answers {
+            Some(id) => {
+                let text =
+                    format!("the server's reply has {bytes} bytes, and at most {most} are allowed");
+                let error = Error::new(ErrorKind::Limit, text).ran(true);
+                self.fail(id, error.hint("Raise `Limits::message`, or ask for less"));
+            }
+            None => {
+                log::warn!("{}: dropped a message of {bytes} bytes", self.server);
+                self.listeners.trouble("a message that is too large was dropped");
+            }
+        }
     }
 
     fn too_deep(&self, message: &Message, via: Option<u64>) -> Option<u64> {
@@ -989,6 +1066,7 @@ impl Inbox for Router {
     fn message(&self, text: Vec<u8>, via: Option<u64>) -> Option<u64> {
         const MOST_SHOWN: usize = 200;
         let size = text.len();
+        self.counters.bytes_received.add(size);
         log::trace!("{}: <- {}", self.server, String::from_utf8_lossy(&text));
         let most = self.limits.message;
         // It is looked at twice only if it may grow beyond the limit.
@@ -999,7 +1077,7 @@ impl Inbox for Router {
             let mut skim = Skim::default();
             skim.feed(&text);
             let answers = via.or(skim.answers());
-            self.too_long(answers, repaired as u64);
+            self.drop_long(answers, repaired as u64);
             return answers;
         }
         if !Message::is_batch(&text) {
@@ -1032,19 +1110,8 @@ impl Inbox for Router {
     }
 
     fn too_long(&self, answers: Option<u64>, bytes: u64) {
-        let most = self.limits.message;
-        match answers {
-            Some(id) => {
-                let text =
-                    format!("the server's reply has {bytes} bytes, and at most {most} are allowed");
-                let error = Error::new(ErrorKind::Limit, text).ran(true);
-                self.ended(Some(id), error.hint("Raise `Limits::message`, or ask for less"));
-            }
-            None => {
-                log::warn!("{}: dropped a message of {bytes} bytes", self.server);
-                self.listeners.trouble("a message that is too large was dropped");
-            }
-        }
+        self.counters.bytes_received.add(usize::try_from(bytes).unwrap_or(usize::MAX));
+        self.drop_long(answers, bytes);
     }
 
     fn interrupted(&self) {

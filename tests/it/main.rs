@@ -49,8 +49,10 @@ mod killed;
 mod logging;
 mod meta;
 mod methods;
+mod metrics;
 #[cfg(feature = "http")]
 mod mirrored;
+mod request_limits;
 mod respawn;
 #[cfg(feature = "http")]
 mod retry;
