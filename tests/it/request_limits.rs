@@ -111,6 +111,21 @@ fn beyond_the_rate_a_call_waits_for_its_turn() {
 }
 
 #[test]
+fn each_that_waits_for_the_rate_has_its_turn_after_the_one_before() {
+    soon(|| {
+        let (client, _) = open(Era::Modern, limits().per_second(50.0).burst(1));
+        let began = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..6 {
+                let request = client.tool("ok").timeout(FOREVER).max_total(FOREVER);
+                scope.spawn(|| assert_eq!(request.call().unwrap().text(), "done"));
+            }
+        });
+        assert!(began.elapsed() >= Duration::from_millis(100), "{:?}", began.elapsed());
+    });
+}
+
+#[test]
 fn whoever_has_no_turn_within_its_clocks_is_told_which_and_nothing_was_sent() {
     soon(|| {
         for limits in [burst(1), limits().max_in_flight(1)] {
@@ -356,7 +371,9 @@ fn a_handler_that_calls_does_not_wait_for_the_call_that_it_belongs_to() {
                 named("Ann")
             })
         };
-        for limits in [limits().max_in_flight(1), limits().max_in_flight(1).per_second(100.0)] {
+        for limits in
+            [limits().max_in_flight(1), limits().max_in_flight(1).per_second(50.0).burst(1)]
+        {
             // A legacy server asks while it works on the call.
             let client = builder().open(asking().request_limits(limits.clone())).unwrap();
             // Others wait for the place meanwhile, and the handler does not get in line behind them.
