@@ -93,6 +93,10 @@ impl Clocks {
         Self { started: now, timeout, timeout_from: now, max_total, extended: None }
     }
 
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }

@@ -71,7 +71,8 @@ pub enum ErrorKind {
     Closed,
     /// The server ended a subscription as it should: subscribe again if it is still of interest.
     Ended,
-    /// A local limit was reached: see [`Limits`](crate::Limits).
+    /// A local limit was reached: see [`Limits`](crate::Limits), and
+    /// [`RequestLimits`](crate::RequestLimits) for what is asked of a server.
     Limit,
     /// The server answered with a JSON-RPC error: see [`Error::rpc`].
     Rpc,
@@ -288,7 +289,8 @@ impl Error {
         self.0.may_have_run
     }
 
-    /// Returns how long the server asked to wait before trying again, if it did.
+    /// Returns how long to wait before trying again, if the server said so, or a limit of this program
+    /// ([`RequestLimits`](crate::RequestLimits)).
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }

@@ -32,7 +32,9 @@ pub use protocol::{
     Implementation, LogMessageParams, LoggingLevel, ProgressParams, Prompt, ProtocolVersion,
     RawJson, ReadResourceResult, Resource, ResourceContents, ResourceTemplate, Role, Tool,
 };
-pub use session::{CancelToken, Event, EventKind, ListenerGuard};
+pub use session::{
+    CancelToken, Event, EventKind, Histogram, ListenerGuard, Metrics, RequestLimits,
+};
 pub use transport::CloseReport;
 pub use transport::stream::ByteStream;
 

@@ -439,6 +439,7 @@ impl ClientBuilder {
                 ..handlers.capabilities()
             },
             limits: server.limits.clone(),
+            request_limits: server.request_limits.clone(),
             timeouts: server.timeouts.clone(),
             cancel: self.cancel,
             listeners,

@@ -16,7 +16,7 @@ use crate::protocol::{
     ClientRequest, DetailedTask, InputRequests, InputRequiredResult, InputResponses,
     LegacyTaskResult, RawJson, RawRequest, Task, TaskParams, TaskStatus, Ttl, UpdateTaskParams,
 };
-use crate::session::{AnsweredBy, CancelToken, PendingRequest};
+use crate::session::{AnsweredBy, CancelToken, PendingRequest, own_code};
 
 /// How long to wait between two questions, if the server does not say, and whatever it says.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -218,12 +218,14 @@ impl Follow {
     /// Waits before the question is asked again, if it may be answered then. None does harm when it
     /// is asked twice.
     fn try_again(&mut self, error: Error) -> Result<()> {
-        use ErrorKind::{Disconnected, Rpc, Timeout, Unreachable};
+        use ErrorKind::{Disconnected, Limit, Rpc, Timeout, Unreachable};
         if self.clocks.next().0.has_passed() && error.is_timeout() {
             return Err(self.time_out());
         }
         let may_pass = match error.kind() {
             Timeout => true,
+            // It was not sent.
+            Limit => !error.may_have_run(),
             Disconnected | Unreachable => self.client.inner.session.answers_or_fails(),
             _ => false,
         };
@@ -351,7 +353,8 @@ impl Follow {
                 return Err(self.time_out());
             }
             let token = self.cancel.as_ref();
-            let answer = self.clocks.stand_still(|| input::answer(&client, token, question))?;
+            let answer = || own_code(|| input::answer(&client, token, question));
+            let answer = self.clocks.stand_still(answer)?;
             answers.insert(key.clone(), answer);
             Ok(())
         });

@@ -40,7 +40,7 @@ use crate::protocol::{
     LoggingLevel, Prompt, ProtocolVersion, RawJson, RawRequest, ReadResourceParams,
     ReadResourceResult, Resource, ResourceTemplate, Root, ServerCapabilities, SetLevelParams, Tool,
 };
-use crate::session::Session;
+use crate::session::{Metrics, Session};
 use crate::transport::CloseReport;
 
 pub use builder::ClientBuilder;
@@ -527,6 +527,22 @@ impl Client {
                 }),
             Err(why) => Request::refused(self, method, why),
         }
+    }
+
+    /// Returns what the client has done so far: requests, errors, bytes, and how long replies took.
+    ///
+    /// It is always counted, from the connection that was opened on, and for all clones of the client
+    /// together. Does not block.
+    ///
+    /// ```
+    /// # use umcp::memory::Script;
+    /// # let client = umcp::Client::open(Script::new().server())?;
+    /// let metrics = client.metrics();
+    /// println!("{} of {} requests failed", metrics.errors, metrics.requests);
+    /// # Ok::<(), umcp::Error>(())
+    /// ```
+    pub fn metrics(&self) -> Metrics {
+        self.inner.session.metrics()
     }
 
     /// Waits until the connection has ended, for a program that only listens. Returns why

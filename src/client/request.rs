@@ -294,7 +294,8 @@ impl<'a, T: Reply> Request<'a, T> {
     }
 
     /// Sends the request and does not wait for its result. No result that is kept is taken for it; its
-    /// own is kept when it has come.
+    /// own is kept when it has come. Where there are [`RequestLimits`](crate::RequestLimits) it blocks
+    /// until it is the request's turn.
     ///
     /// # Errors
     ///

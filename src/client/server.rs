@@ -17,7 +17,7 @@ use crate::limits::{Limits, Timeouts};
 use crate::net::{Settings, has_bad_port, has_user_info};
 use crate::process::CommandLine;
 use crate::protocol::{Era, ProtocolVersion};
-use crate::session::Pin;
+use crate::session::{Pin, RequestLimits};
 use crate::transport::memory::Peer;
 use crate::transport::restarting::Restarts;
 use crate::transport::stdio::Launch;
@@ -42,6 +42,7 @@ pub struct Server {
     name: Option<String>,
     pub(crate) pin: Pin,
     pub(crate) limits: Limits,
+    pub(super) request_limits: Option<RequestLimits>,
     pub(crate) timeouts: Timeouts,
     pub(super) tool_filter: Option<Arc<ToolFilter>>,
     fast_path: bool,
@@ -67,6 +68,7 @@ impl Server {
             name: None,
             pin: Pin::Any,
             limits: Limits::default(),
+            request_limits: None,
             timeouts: Timeouts::default(),
             tool_filter: None,
             fast_path: !cfg!(umcp_threads),
@@ -350,6 +352,17 @@ impl Server {
         self
     }
 
+    /// Sets how much is asked of the server: how many requests a second, and how many at the same time.
+    /// Unlimited by default. Opening fails if the limits make no sense, such as none at all in a second.
+    #[must_use]
+    pub fn request_limits(mut self, limits: RequestLimits) -> Self {
+        if let Err(why) = limits.check() {
+            self.refuse(format!("`request_limits`: {why}"));
+        }
+        self.request_limits = Some(limits);
+        self
+    }
+
     /// Sets how long to wait for the server, by default.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
@@ -487,6 +500,9 @@ impl fmt::Debug for Server {
         }
         if let Some(filter) = &self.tool_filter {
             debug.field("tool_filter", filter);
+        }
+        if let Some(limits) = &self.request_limits {
+            debug.field("request_limits", limits);
         }
         debug
             .field("pin", &self.pin)

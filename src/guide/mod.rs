@@ -16,6 +16,7 @@
 //! | [`transports`] | stdio, HTTP and the others: what is found out, credentials, what a connection costs |
 //! | [`retrying`] | asking again after a failure, and what is never done twice |
 //! | [`config_files`] | the files of Claude, Cursor, VS Code, Codex and others |
+//! | [`limits`] | how much is asked of a server, and what is counted |
 //! | [`errors`] | every kind of error: what it means, what to do |
 //! | [`testing`] | servers inside your tests |
 //! | [`best_practices`] | what programs that run for long do, each with the line that does it |
@@ -70,6 +71,9 @@ pub mod retrying {}
 #[cfg_attr(not(feature = "config"), allow(rustdoc::broken_intra_doc_links))]
 #[doc = include_str!("config_files.md")]
 pub mod config_files {}
+
+#[doc = include_str!("limits.md")]
+pub mod limits {}
 
 #[doc = include_str!("errors.md")]
 pub mod errors {}

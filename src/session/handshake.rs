@@ -16,6 +16,7 @@ use crate::protocol::meta::RequestMeta;
 use crate::protocol::{
     ClientRequest, DiscoverResult, Era, InitializeParams, InitializeResult, ProtocolVersion,
 };
+use crate::session::limiter::{Limiter, Turn};
 use crate::session::renewal::Renewal;
 use crate::session::router::{Interest, Router, Sending, Sent};
 use crate::session::watched::Watched;
@@ -79,6 +80,7 @@ impl Session {
                     log_level: Mutex::default(),
                     renewal: Renewal::default(),
                     watched: Watched::default(),
+                    limiter: opening.request_limits.clone().map(Limiter::new),
                     // The router has them, and lets go of them at the end.
                     opening: Opening { listeners: Vec::new(), ..opening },
                 }))
@@ -229,6 +231,8 @@ impl<'o> Attempt<'o> {
             meta: &RequestMeta::default(),
             mirror: &[],
             session: None,
+            at: None,
+            turn: Turn::default(),
             interest: Interest { silent: true, asks_era, ..Interest::default() },
             standstill: None,
             feed: None,

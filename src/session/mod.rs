@@ -8,10 +8,14 @@ mod dispatcher;
 mod event;
 mod feed;
 mod handshake;
+mod limiter;
 mod listeners;
+mod metrics;
+mod own_code;
 mod pending;
 mod questions;
 mod renewal;
+mod request_limits;
 mod router;
 mod standstill;
 mod subscription;
@@ -38,11 +42,15 @@ pub(crate) use changes::{Changed, OnChange};
 pub use event::{Event, EventKind};
 pub(crate) use feed::covers;
 pub(crate) use handshake::HEADER_MISMATCH;
+use limiter::Limiter;
 pub use listeners::ListenerGuard;
 pub(crate) use listeners::{Kinds, Listeners, OnEvent};
+pub use metrics::{Histogram, Metrics};
+pub(crate) use own_code::own_code;
 pub(crate) use pending::{Options, PendingRequest};
 pub(crate) use questions::{Answers, Refusal};
 use renewal::Renewal;
+pub use request_limits::RequestLimits;
 use router::Router;
 pub(crate) use subscription::{Ending, Heard, Subscription, Wanted};
 use watched::Watched;
@@ -91,6 +99,7 @@ pub(crate) struct Opening {
     pub(crate) info: Implementation,
     pub(crate) capabilities: ClientCapabilities,
     pub(crate) limits: Limits,
+    pub(crate) request_limits: Option<RequestLimits>,
     pub(crate) timeouts: Timeouts,
     pub(crate) cancel: Option<CancelToken>,
     pub(crate) listeners: Vec<(Kinds, Arc<OnEvent>)>,
@@ -165,6 +174,7 @@ pub(crate) struct Session {
     log_level: Mutex<Option<LoggingLevel>>,
     renewal: Renewal,
     watched: Watched,
+    limiter: Option<Arc<Limiter>>,
 }
 
 impl Session {
@@ -174,6 +184,11 @@ impl Session {
 
     pub(crate) fn server(&self) -> &Arc<str> {
         self.router.server()
+    }
+
+    /// What has happened on the connection so far.
+    pub(crate) fn metrics(&self) -> Metrics {
+        Metrics { reconnects: self.generation(), ..self.router.metrics() }
     }
 
     /// Whether this client declares an extension.

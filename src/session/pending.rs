@@ -13,7 +13,9 @@ use crate::protocol::{
 };
 use crate::session::cancel::{CancelToken, cancelled};
 use crate::session::event::EventKind;
+use crate::session::limiter::{Asks, Turn, no_turn};
 use crate::session::listeners::Call;
+use crate::session::own_code::own_code;
 use crate::session::router::{Interest, Sending, Sent, TIMED_OUT};
 use crate::session::standstill::Standstill;
 use crate::session::{AnsweredBy, Session, unclear_reply};
@@ -90,6 +92,8 @@ pub(crate) struct PendingRequest<'a> {
     is_repeated: bool,
     /// What is being put into the slot has been waited for.
     is_overdue: bool,
+    /// It is to be sent once it is its turn.
+    is_due: bool,
     /// Where handlers run on other threads because of it, and for how long the clock stood still.
     standstill: Option<(Arc<Standstill>, Duration)>,
 }
@@ -103,12 +107,17 @@ impl<'a> PendingRequest<'a> {
         waits: bool,
     ) -> Result<Self> {
         let may_be_asked = session.may_be_asked();
+        if request.tool_call().is_some() {
+            session.router.counters.tool_calls.add(1);
+        }
+        let clocks = {
+            let start = || Clocks::start(options.timeout, options.max_total);
+            options.clocks.clone().unwrap_or_else(start)
+        };
         let mut pending = Self {
             session: session.clone(),
-            clocks: {
-                let start = || Clocks::start(options.timeout, options.max_total);
-                options.clocks.clone().unwrap_or_else(start)
-            },
+            sent_at: clocks.started(),
+            clocks,
             call: session.listeners().begin(&request),
             request,
             // Its clock moves: nothing else may watch that.
@@ -118,7 +127,6 @@ impl<'a> PendingRequest<'a> {
             },
             options,
             sent: None,
-            sent_at: Instant::now(),
             progress: f64::NEG_INFINITY,
             retried: Vec::new(),
             waits,
@@ -129,9 +137,10 @@ impl<'a> PendingRequest<'a> {
             is_renewed: false,
             is_repeated: false,
             is_overdue: false,
+            is_due: false,
             standstill: may_be_asked.then(Default::default),
         };
-        if let Err(error) = pending.send_or_renew() {
+        if let Err(error) = pending.begin() {
             match pending.options.holds_failure {
                 true => pending.failure = Some(error),
                 false => {
@@ -160,7 +169,51 @@ impl<'a> PendingRequest<'a> {
         }
     }
 
+    /// Sends the request for the first time, once it is its turn.
+    fn begin(&mut self) -> Result<()> {
+        let mut sent = self.send();
+        loop {
+            // A server that has ended may be started again now.
+            if let Some(error) = sent.err().and_then(|error| self.send_anew(error)) {
+                return Err(error);
+            }
+            if !self.is_due {
+                return Ok(());
+            }
+            sent = self.send_in_turn(None).unwrap_or(Ok(()));
+        }
+    }
+
+    /// Sends the request if it is its turn, or else while it is waited for. Every attempt passes here.
     fn send(&mut self) -> Result<()> {
+        self.is_due = false;
+        match self.session.turn_now(Asks::Call, self.options.cancel.as_ref())? {
+            Some(turn) => self.send_now(turn),
+            None => {
+                (self.is_due, self.sent) = (true, None);
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends the request once it is its turn, for which it waits until `until` at most. Returns `None`
+    /// if that has not come by then.
+    fn send_in_turn(&mut self, until: Option<Deadline>) -> Option<Result<()>> {
+        let (end, clock, set_to) = self.clocks.next();
+        let limit = until.map_or(end, |until| until.min(end));
+        let cancel = self.options.cancel.as_ref();
+        match self.session.turn(Asks::Call, limit, cancel, |_| ()) {
+            Ok(None) if !end.has_passed() => None,
+            Ok(turn) => {
+                self.is_due = false;
+                let error = || no_turn(clock.name(), set_to);
+                Some(turn.ok_or_else(error).and_then(|turn| self.send_now(turn)))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    fn send_now(&mut self, turn: Turn) -> Result<()> {
         let session = &*self.session;
         let options = &mut self.options;
         options.meta.progress = options.on_progress.is_some() || options.restart_on_progress;
@@ -181,6 +234,8 @@ impl<'a> PendingRequest<'a> {
             meta: &options.meta,
             mirror: &options.mirror,
             session: Some(self.generation),
+            at: Some(self.sent_at),
+            turn,
             interest,
             standstill: self.standstill.as_ref().map(|(standstill, _)| standstill),
             feed: None,
@@ -244,7 +299,7 @@ impl<'a> PendingRequest<'a> {
     /// Runs the user's own code, during which `timeout` stands still.
     pub(crate) fn stand_still<R>(&mut self, run: impl FnOnce(Option<&CancelToken>) -> R) -> R {
         let token = self.options.cancel.as_ref();
-        self.clocks.stand_still(|| run(token))
+        self.clocks.stand_still(|| own_code(|| run(token)))
     }
 
     /// Does nothing for a while, which the clocks and the cancel token may end.
@@ -262,6 +317,7 @@ impl<'a> PendingRequest<'a> {
         (self.is_renewed, self.is_repeated, self.is_overdue) = (false, false, false);
         self.progress = f64::NEG_INFINITY;
         self.send_or_renew()?;
+        self.session.router.counters.retries.add(1);
         self.is_over = false;
         Ok(())
     }
@@ -355,6 +411,14 @@ impl<'a> PendingRequest<'a> {
         // What has come already is not lost to a limit that has passed; what goes on coming is.
         let mut due = self.slot.len();
         loop {
+            if self.is_due {
+                if let Some(error) =
+                    self.send_in_turn(until)?.err().and_then(|it| self.send_anew(it))
+                {
+                    return Some(Err(error));
+                }
+                continue;
+            }
             let end = self.end();
             let limit = until.map_or(end, |until| until.min(end));
             let delivery = match self.session.router.transport() {
@@ -504,10 +568,10 @@ impl<'a> PendingRequest<'a> {
                 self.clocks.restart_timeout();
             }
             if let Some(on_progress) = &mut self.options.on_progress {
-                self.clocks.stand_still(|| on_progress(&params));
+                self.clocks.stand_still(|| own_code(|| on_progress(&params)));
             }
         } else if let (Ok(params), Some(on_log)) = (message.parse(), &mut self.options.on_log) {
-            self.clocks.stand_still(|| on_log(&params));
+            self.clocks.stand_still(|| own_code(|| on_log(&params)));
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use crate::deadline::Deadline;
 use crate::protocol::RawJson;
 use crate::protocol::envelope::{self, Message};
+use crate::session::own_code::own_code;
 use crate::session::router::Router;
 use crate::session::standstill::Running;
 use crate::threads::Threads;
@@ -136,7 +137,7 @@ impl Questions {
         let id = question.id.clone();
         let answer = move || {
             let Question { id, method, notice, is_cancelled, running, standstill } = question;
-            let answer = (answers.answer)(&method, notice.message(), &is_cancelled);
+            let answer = own_code(|| (answers.answer)(&method, notice.message(), &is_cancelled));
             // Whoever has the answer may ask the next thing.
             drop((notice, running, standstill));
             let Some(router) = router.upgrade() else { return };

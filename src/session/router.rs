@@ -21,7 +21,9 @@ use crate::session::cancel::{CancelToken, Watch, cancelled};
 use crate::session::changes::{Changed, Effect, OnChange};
 use crate::session::event::{Body, EventKind};
 use crate::session::feed::{self, Feed};
+use crate::session::limiter::Turn;
 use crate::session::listeners::{Kinds, Listeners, OnEvent};
+use crate::session::metrics::{Counters, Metrics};
 use crate::session::questions::{self, Answers, Questions, Refusal};
 use crate::session::standstill::{Running, Standstill};
 use crate::session::subscription::ended;
@@ -49,6 +51,7 @@ pub(crate) struct Router {
     listeners: Arc<Listeners>,
     /// Whoever keeps answers.
     on_change: Option<Arc<OnChange>>,
+    pub(super) counters: Counters,
     questions: Questions,
     /// The session's own.
     pub(super) threads: Threads,
@@ -91,12 +94,30 @@ struct Entry {
     feed: Option<Arc<Feed>>,
     /// It is no request: what is waited for does not come from the server.
     is_local: bool,
+    /// When it was sent, if what becomes of it is counted.
+    sent_at: Option<Instant>,
     /// For those who listen to what becomes of it.
     told: Option<Box<Told>>,
+    turn: Turn,
 }
 
 impl Entry {
-    fn send(&self, delivery: Delivery) {
+    fn new(slot: &Slot) -> Self {
+        Self {
+            sender: slot.sender(),
+            interest: Interest::default(),
+            standstill: None,
+            feed: None,
+            is_local: false,
+            sent_at: None,
+            told: None,
+            turn: Turn::default(),
+        }
+    }
+
+    fn send(self, delivery: Delivery) {
+        // Whoever receives this may ask the next thing at once.
+        drop(self.turn);
         // What found no room did so before this.
         if let Some(feed) = &self.feed {
             feed.tell();
@@ -144,6 +165,9 @@ pub(crate) struct Sending<'a> {
     pub(crate) mirror: &'a [(String, String)],
     /// The session it belongs to, unless it begins one.
     pub(crate) session: Option<u64>,
+    /// Now, if what becomes of it is counted.
+    pub(crate) at: Option<Instant>,
+    pub(crate) turn: Turn,
     pub(crate) interest: Interest,
     /// Told of handlers that run because of it.
     pub(crate) standstill: Option<&'a Arc<Standstill>>,
@@ -205,6 +229,7 @@ impl Router {
             is_open: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
             report: OnceLock::new(),
+            counters: Counters::default(),
         }
     }
 
@@ -260,6 +285,8 @@ impl Router {
             meta,
             mirror,
             session,
+            at,
+            turn,
             mut interest,
             standstill,
             feed,
@@ -271,9 +298,20 @@ impl Router {
             return Err(cancelled());
         }
         interest.effect = self.on_change.as_ref().and_then(|_| Effect::of(request));
-        let id = self.register(slot, interest, standstill.cloned(), feed, false)?;
+        let id = self.register(Entry {
+            interest,
+            standstill: standstill.cloned(),
+            feed: feed.cloned(),
+            sent_at: at,
+            turn,
+            ..Entry::new(slot)
+        })?;
         if interest.effect == Some(Effect::Calls) {
             self.changed(&Changed::ByCall);
+        }
+        // A handshake is in no session yet.
+        if session.is_some() {
+            self.counters.requests.add(1);
         }
         let (version, sender) = speaking.unzip();
         let json = meta::request(id, request, sender, meta).map_err(|error| {
@@ -286,7 +324,7 @@ impl Router {
             if self.listeners.want_any(Kinds::REQUESTS) {
                 self.tell_sent(id, method, json.len());
             }
-            self.transport()?.post(Outgoing {
+            self.post(Outgoing {
                 json,
                 id: Some(id),
                 method,
@@ -320,9 +358,7 @@ impl Router {
             // An exchange of its own ends with the answer. Where there is none, it may never come.
             let is_answered = transport.facts().answers_or_fails;
             let id = match is_answered {
-                true => {
-                    self.register(&Slot::for_replies(), Interest::default(), None, None, false)?
-                }
+                true => self.register(Entry::new(&Slot::for_replies()))?,
                 false => self.next_id.fetch_add(1, Ordering::Relaxed),
             };
             let (version, sender) = speaking.unzip();
@@ -333,7 +369,7 @@ impl Router {
                 true => self.tell_sent(id, method, json.len()),
                 false => self.tell_request(id, method, json.len()),
             }
-            let posted = transport.post(Outgoing {
+            let posted = self.post(Outgoing {
                 id: Some(id),
                 name,
                 version,
@@ -376,13 +412,12 @@ impl Router {
         if cancel.is_some_and(CancelToken::is_cancelled) {
             return Err(cancelled());
         }
-        let id = self.register(
-            slot,
-            Interest { silent: true, ..Interest::default() },
-            None,
-            feed,
-            true,
-        )?;
+        let id = self.register(Entry {
+            interest: Interest { silent: true, ..Interest::default() },
+            feed: feed.cloned(),
+            is_local: true,
+            ..Entry::new(slot)
+        })?;
         Ok(Sent { id, watch: cancel.map(|token| token.watch(self, id)) })
     }
 
@@ -399,6 +434,7 @@ impl Router {
         let method = "notifications/initialized";
         let json = envelope::notification(method, None);
         log::debug!("{}: -> {method} ({} bytes)", self.server, json.len());
+        self.counters.bytes_sent.add(json.len());
         let initialized = Outgoing { until, ..Outgoing::aside(json, method) };
         match self.transport()?.agreed(expected.id, version, initialized) {
             Ok(false) => Ok(Some(expected)),
@@ -409,23 +445,43 @@ impl Router {
         }
     }
 
-    fn register(
-        &self,
-        slot: &Slot,
-        interest: Interest,
-        standstill: Option<Arc<Standstill>>,
-        feed: Option<&Arc<Feed>>,
-        is_local: bool,
-    ) -> Result<u64> {
+    fn register(&self, entry: Entry) -> Result<u64> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut pending = self.lock();
         if let Some(error) = self.ended.get() {
             return Err(error.clone());
         }
-        let (sender, feed) = (slot.sender(), feed.cloned());
-        let entry = Entry { sender, interest, standstill, feed, is_local, told: None };
         pending.requests.insert(id, entry);
         Ok(id)
+    }
+
+    /// Gives a message to the transport.
+    fn post(&self, message: Outgoing<'_>) -> Result<()> {
+        let bytes = message.json.len();
+        self.transport()?.post(message)?;
+        self.counters.bytes_sent.add(bytes);
+        Ok(())
+    }
+
+    /// What has been counted so far.
+    pub(super) fn metrics(&self) -> Metrics {
+        let is_counted = |entry: &&Entry| entry.sent_at.is_some();
+        let in_flight = self.lock().requests.values().filter(is_counted).count();
+        Metrics { in_flight: in_flight as u64, ..self.counters.read() }
+    }
+
+    fn count_end(&self, sent_at: Instant, reply: Option<&Message>) {
+        let counters = &self.counters;
+        if reply.is_some() {
+            counters.replies.add(1);
+            counters.took(sent_at.elapsed());
+        }
+        let is_result = |reply: &Message| {
+            matches!(reply.kind(), Kind::Response { outcome: Outcome::Result, .. })
+        };
+        if !reply.is_some_and(is_result) {
+            counters.errors.add(1);
+        }
     }
 
     /// Told while `pending` is locked, as everything that becomes of a request: so it is in order.
@@ -445,6 +501,9 @@ impl Router {
 
     /// What became of a request that is no longer pending. `pending` is locked.
     fn tell_end(&self, id: u64, entry: &Entry, outcome: std::result::Result<&Message, &Error>) {
+        if let Some(sent_at) = entry.sent_at {
+            self.count_end(sent_at, outcome.ok());
+        }
         let Some(told) = &entry.told else { return };
         let (kind, bytes, error) = match outcome {
             Ok(reply) => {
@@ -507,14 +566,11 @@ impl Router {
     pub(crate) fn withdraw(&self, id: u64, reason: &str) -> Option<bool> {
         let mut pending = self.lock();
         let entry = pending.requests.remove(&id)?;
-        if entry.told.is_some() {
-            let kind = match reason {
-                TIMED_OUT => ErrorKind::Timeout,
-                _ => ErrorKind::Cancelled,
-            };
-            let error = Error::new(kind, reason);
-            self.tell_end(id, &entry, Err(&error));
-        }
+        let kind = match reason {
+            TIMED_OUT => ErrorKind::Timeout,
+            _ => ErrorKind::Cancelled,
+        };
+        self.tell_end(id, &entry, Err(&Error::new(kind, reason)));
         drop(pending);
         self.take_effect(&entry);
         Some(self.leave(id, entry.interest, reason))
@@ -582,7 +638,7 @@ impl Router {
         log::debug!("{}: -> {method} ({} bytes)", self.server, json.len());
         log::trace!("{}: -> {}", self.server, String::from_utf8_lossy(&json));
         let message = Outgoing::aside(json, method);
-        if let Err(error) = self.transport().and_then(|transport| transport.post(message)) {
+        if let Err(error) = self.post(message) {
             log::debug!("{}: {method} was not sent: {error}", self.server);
         }
     }
@@ -805,6 +861,23 @@ impl Router {
         let entry = self.take(id, Err(&why))?;
         entry.send(Delivery::Failed(id, why));
         Some(id)
+    }
+
+    fn drop_long(&self, answers: Option<u64>, bytes: u64) {
+        let most = self.limits.message;
+        match answers {
+            Some(id) => {
+                let text =
+                    format!("the server's reply has {bytes} bytes, and at most {most} are allowed");
+                let error = Error::new(ErrorKind::Limit, text).ran(true);
+                self.fail(id, error.hint("Raise `Limits::message`, or ask for less"));
+            }
+            None => {
+                log::warn!("{}: dropped a message of {bytes} bytes", self.server);
+                self.changed(&Changed::Anything);
+                self.listeners.trouble("a message that is too large was dropped");
+            }
+        }
     }
 
     fn too_deep(&self, message: &Message, via: Option<u64>) -> Option<u64> {
@@ -1051,6 +1124,7 @@ impl Inbox for Router {
     fn message(&self, text: Vec<u8>, via: Option<u64>) -> Option<u64> {
         const MOST_SHOWN: usize = 200;
         let size = text.len();
+        self.counters.bytes_received.add(size);
         log::trace!("{}: <- {}", self.server, String::from_utf8_lossy(&text));
         let most = self.limits.message;
         // It is looked at twice only if it may grow beyond the limit.
@@ -1061,7 +1135,7 @@ impl Inbox for Router {
             let mut skim = Skim::default();
             skim.feed(&text);
             let answers = via.or(skim.answers());
-            self.too_long(answers, repaired as u64);
+            self.drop_long(answers, repaired as u64);
             return answers;
         }
         if !Message::is_batch(&text) {
@@ -1095,20 +1169,8 @@ impl Inbox for Router {
     }
 
     fn too_long(&self, answers: Option<u64>, bytes: u64) {
-        let most = self.limits.message;
-        match answers {
-            Some(id) => {
-                let text =
-                    format!("the server's reply has {bytes} bytes, and at most {most} are allowed");
-                let error = Error::new(ErrorKind::Limit, text).ran(true);
-                self.ended(Some(id), error.hint("Raise `Limits::message`, or ask for less"));
-            }
-            None => {
-                log::warn!("{}: dropped a message of {bytes} bytes", self.server);
-                self.changed(&Changed::Anything);
-                self.listeners.trouble("a message that is too large was dropped");
-            }
-        }
+        self.counters.bytes_received.add(usize::try_from(bytes).unwrap_or(usize::MAX));
+        self.drop_long(answers, bytes);
     }
 
     fn interrupted(&self) {

@@ -17,6 +17,7 @@ use crate::protocol::{
     SubscriptionsAcknowledgedParams,
 };
 use crate::session::feed::{ACKNOWLEDGED, Feed};
+use crate::session::limiter::{Asks, Turn, no_turn};
 use crate::session::router::{Interest, Sending, Sent};
 use crate::session::watched::Place;
 use crate::session::{AnsweredBy, CancelToken, Session, unclear_reply};
@@ -66,6 +67,8 @@ pub(crate) struct Subscription {
     slot: Slot,
     feed: Arc<Feed>,
     sent: Option<Sent>,
+    /// To be used when it is asked for next.
+    turn: Option<Turn>,
     ending: Arc<Ending>,
     stage: Stage,
     /// What came while it was being opened.
@@ -108,6 +111,7 @@ impl Subscription {
             wanted,
             slot,
             sent: None,
+            turn: None,
             ending: Arc::new(ending),
             stage: Stage::Over,
             early: VecDeque::new(),
@@ -206,6 +210,10 @@ impl Subscription {
 
     fn ask(&mut self, clocks: Clocks, generation: u64) -> Result<()> {
         let session = self.session.clone();
+        let turn = match self.turn.take() {
+            Some(turn) => turn,
+            None => self.turn(&clocks)?,
+        };
         self.feed = session.feed(&self.wanted.filter, &self.slot, false);
         let request = ClientRequest::Listen(ListenParams::new(self.wanted.filter.clone()));
         let mut meta = RequestMeta::default();
@@ -217,6 +225,8 @@ impl Subscription {
             meta: &meta,
             mirror: &[],
             session: Some(generation),
+            at: None,
+            turn,
             interest: Interest::default(),
             standstill: None,
             feed: Some(&self.feed),
@@ -230,14 +240,24 @@ impl Subscription {
         Ok(())
     }
 
-    fn expect(&mut self, sent: Sent) {
-        let mut ending = self.ending.lock();
-        ending.id = sent.id;
-        let is_closed = ending.is_closed;
-        drop(ending);
-        if is_closed {
-            self.session.router.stop(sent.id, closed());
+    /// Waits until it may be asked for.
+    fn turn(&self, clocks: &Clocks) -> Result<Turn> {
+        let cancel = self.wanted.cancel.as_ref();
+        if let Some(turn) = self.session.turn_now(Asks::Subscription, cancel)? {
+            return Ok(turn);
         }
+        let (end, clock, set_to) = clocks.next();
+        let turn = self.turn_until(end)?;
+        turn.ok_or_else(|| no_turn(clock.name(), set_to))
+    }
+
+    fn turn_until(&self, until: Deadline) -> Result<Option<Turn>> {
+        let cancel = self.wanted.cancel.as_ref();
+        self.session.turn(Asks::Subscription, until, cancel, |id| self.ending.expect(id))
+    }
+
+    fn expect(&mut self, sent: Sent) {
+        self.ending.expect(sent.id);
         self.sent = Some(sent);
     }
 
@@ -283,7 +303,7 @@ impl Subscription {
             let is_late = due.is_some_and(|due| self.overtime.is_over(due, self.slot.len()));
             let step = match (!is_late).then(|| self.slot.receive(limit)).flatten() {
                 Some(delivery) => self.receive(delivery)?,
-                None if due.is_some_and(Deadline::has_passed) => self.be_late()?,
+                None if due.is_some_and(Deadline::has_passed) => self.be_late(until)?,
                 None => return Ok(None),
             };
             if step.is_some() {
@@ -370,8 +390,10 @@ impl Subscription {
         }
     }
 
-    /// The acknowledgement is due, a sign of life, or the next attempt.
-    fn be_late(&mut self) -> Result<Option<Step>> {
+    /// The acknowledgement is due, a sign of life, or the next attempt, for whose turn it waits until
+    /// `until` at most: whoever listens cannot be told that there are limits.
+    fn be_late(&mut self, until: Deadline) -> Result<Option<Step>> {
+        const A_LITTLE_LATER: Duration = Duration::from_millis(10);
         let clocks = match &self.stage {
             Stage::Asked(clocks) | Stage::Renewing(clocks) => clocks,
             // It may have given one just now.
@@ -385,6 +407,10 @@ impl Subscription {
             }
             Stage::Pausing(_) | Stage::Over => {
                 self.session.router.withdraw(self.id(), "");
+                let Some(turn) = self.turn_until(until)? else {
+                    return self.pause(A_LITTLE_LATER).map(|()| None);
+                };
+                self.turn = Some(turn);
                 let clocks = Clocks::start(self.wanted.timeout, self.wanted.max_total);
                 if let Err(error) = self.listen(clocks) {
                     self.lose(error)?;
@@ -437,6 +463,11 @@ impl Subscription {
         }
         log::debug!("{}: a subscription is opened again: {error}", self.session.server());
         let wait = backoff(self.failures).max(error.retry_after().unwrap_or_default());
+        self.pause(wait)
+    }
+
+    /// It is asked for again then.
+    fn pause(&mut self, wait: Duration) -> Result<()> {
         let cancel = self.wanted.cancel.as_ref();
         let expected = self.session.router.expect(&self.slot, cancel)?;
         self.stage = Stage::Pausing(Deadline::after(wait));
@@ -454,6 +485,17 @@ impl Drop for Subscription {
 impl Ending {
     fn lock(&self) -> MutexGuard<'_, EndingState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// That is what is waited for now.
+    fn expect(&self, id: u64) {
+        let mut state = self.lock();
+        state.id = id;
+        let is_closed = state.is_closed;
+        drop(state);
+        if is_closed {
+            self.session.router.stop(id, closed());
+        }
     }
 
     /// SUB-12: ends it, tells the server, and lets whoever waits know. Idempotent.

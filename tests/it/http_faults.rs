@@ -400,7 +400,7 @@ fn one(name: &str, peer: impl FnOnce() -> Peer, drive: impl FnOnce(&Peer) -> Res
     let said = drive(&peer).map_or_else(|error| error.to_string(), |()| "ok".into());
     drop(peer);
     before.are_all_there_is();
-    let growth = peak() - peak_before;
+    let growth = peak().saturating_sub(peak_before);
     assert!(growth <= 2 * LIMIT, "{name}: memory grew by {growth} bytes, the limit is {LIMIT}");
     println!("\n<said {name}>{}</said>", without_ports(&said));
 }

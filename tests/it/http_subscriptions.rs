@@ -48,7 +48,7 @@ fn notification(post: &Post, method: &str, mut params: Value) -> Value {
     json!({ "jsonrpc": "2.0", "method": method, "params": params })
 }
 
-fn acknowledged(post: &Post) -> Value {
+pub fn acknowledged(post: &Post) -> Value {
     let granted = json!({ "notifications": post.body["params"]["notifications"] });
     notification(post, "notifications/subscriptions/acknowledged", granted)
 }
@@ -62,7 +62,7 @@ fn ended(post: &Post) -> Value {
 }
 
 /// A server whose listen streams are written by the test, which gets each with what asked for it.
-fn streaming() -> (Endpoint, Receiver<Chunks>) {
+pub fn streaming() -> (Endpoint, Receiver<Chunks>) {
     let (opened, streams) = mpsc::channel();
     (modern(move |_| held(&opened)), streams)
 }

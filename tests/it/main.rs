@@ -59,8 +59,10 @@ mod killed;
 mod logging;
 mod meta;
 mod methods;
+mod metrics;
 #[cfg(feature = "http")]
 mod mirrored;
+mod request_limits;
 mod respawn;
 #[cfg(feature = "http")]
 mod retry;
