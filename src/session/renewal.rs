@@ -6,7 +6,7 @@ use crate::deadline::{Clocks, Deadline};
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::{ClientRequest, Era, SetLevelParams};
 use crate::session::handshake::Attempt;
-use crate::session::router::Sent;
+use crate::session::router::{self, Sent};
 use crate::session::{CancelToken, Session, close_by};
 use crate::transport::{Delivery, Inbox, Slot};
 
@@ -106,7 +106,9 @@ impl Session {
                 Some(Delivery::Failed(of, error)) if of == id => return Err(error),
                 Some(_) => {}
                 None => {
-                    self.router.withdraw(id, "");
+                    if self.router.withdraw(id, "").is_none() {
+                        router::clear(slot);
+                    }
                     let text = "no other session with the server began in time";
                     let error = Error::new(ErrorKind::Timeout, text);
                     return Err(error.hint("Raise `timeout`, or open a new client"));

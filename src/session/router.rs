@@ -189,15 +189,12 @@ pub(crate) struct Sent {
 /// Why a request is withdrawn whose clock has run out.
 pub(crate) const TIMED_OUT: &str = "timed out";
 
-/// A pipe that broke says little: the end of the connection, which follows, says why.
-fn why_not_sent(slot: &Slot, error: Error, until: Deadline) -> Error {
-    const FOLLOWS_WITHIN: Duration = Duration::from_secs(1);
-    if error.kind() != ErrorKind::Disconnected || error.refusal().is_some() {
-        return error;
-    }
-    match slot.receive(Deadline::after(FOLLOWS_WITHIN).min(until)) {
-        Some(Delivery::Failed(_, better)) => better,
-        _ => error,
+/// What was waited for has ended otherwise just now, and something else will be: where there is room for
+/// one delivery only, that which says so is not to be in the way.
+pub(super) fn clear(slot: &Slot) {
+    const MOMENT: Duration = Duration::from_secs(1);
+    if !slot.listens() {
+        slot.receive(Deadline::after(MOMENT));
     }
 }
 
@@ -337,9 +334,7 @@ impl Router {
             })
         });
         if let Err(error) = posted {
-            let error = why_not_sent(slot, error, until);
-            self.forget(id, &error);
-            return Err(error.ran(false));
+            return Err(self.unsent(id, slot, error, until).ran(false));
         }
         Ok(Sent { id, watch: cancel.map(|token| token.watch(self, id)) })
     }
@@ -553,12 +548,23 @@ impl Router {
         }
     }
 
-    fn forget(&self, id: u64, why: &Error) {
-        let Some(entry) = self.take(id, Err(why)) else { return };
-        // Another session's server has never heard of it.
-        if why.refusal().is_none() {
-            self.leave(id, entry.interest, "not sent");
+    /// Forgets a request that could not be sent. Returns why.
+    fn unsent(&self, id: u64, slot: &Slot, error: Error, until: Deadline) -> Error {
+        // A pipe that broke says little: the end of the connection, which follows, says why.
+        if error.kind() == ErrorKind::Disconnected && error.refusal().is_none() {
+            const FOLLOWS_WITHIN: Duration = Duration::from_secs(1);
+            let follows = slot.receive(Deadline::after(FOLLOWS_WITHIN).min(until));
+            if let Some(Delivery::Failed(_, better)) = follows {
+                return better;
+            }
         }
+        match self.take(id, Err(&error)) {
+            // Another session's server has never heard of it.
+            Some(_) if error.refusal().is_some() => {}
+            Some(entry) => _ = self.leave(id, entry.interest, "not sent"),
+            None => clear(slot),
+        }
+        error
     }
 
     /// The caller has left: forgets the request and tells the server. Returns whether the server

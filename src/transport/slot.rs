@@ -63,7 +63,6 @@ impl<T> Slot<T> {
     }
 
     /// Whether it is for more than a reply.
-    #[cfg_attr(not(feature = "http"), allow(dead_code))]
     pub(crate) fn listens(&self) -> bool {
         self.receiver.capacity().is_none()
     }
