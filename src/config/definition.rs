@@ -6,7 +6,7 @@ use super::dialect::{Dialect, Expansion};
 use super::fault::{Fault, join};
 use super::fields::{Table, Text, text};
 use super::tree::{Member, Node, Value};
-use crate::error::without_secrets;
+use crate::error::said;
 use crate::protocol::Era;
 
 pub(super) struct Definition {
@@ -48,6 +48,9 @@ pub(super) fn is_off(node: &Node) -> bool {
     };
     says("disabled", true) || says("enabled", false)
 }
+
+/// More than servers take.
+const MOST_HEADERS: usize = 100;
 
 const URLS: &[&str] = &["url", "httpUrl", "serverUrl", "baseUrl", "uri"];
 const HEADERS: &[&str] = &["headers", "http_headers"];
@@ -194,10 +197,12 @@ impl Table<'_> {
             Value::List(_) => self.texts(&["command"])?.unwrap_or_default(),
             _ => {
                 let text = text(&member.node, path.clone())?;
-                match dialect {
+                let words = match dialect {
                     Dialect::Mcporter => split(&text),
                     _ => vec![text],
-                }
+                };
+                self.check_count(member, words.len())?;
+                words
             }
         }
         .into_iter();
@@ -227,6 +232,7 @@ impl Table<'_> {
         let Value::List(items) = &member.node.value else {
             return Err(self.fault(member, format!("this is {}, not a list", member.node.kind())));
         };
+        self.check_count(member, items.len())?;
         let names = items.iter().map(|item| {
             let (name, source) = match item.members() {
                 Some(_) => (item.get("name").and_then(Node::text), item.get("source")),
@@ -263,6 +269,9 @@ impl Table<'_> {
         for (name, value) in self.table(&["env_http_headers"])? {
             headers.extend(value.map(|value| (name, value.of_variable())));
         }
+        if let Some((_, one_more)) = headers.get(MOST_HEADERS) {
+            return Err(one_more.fault(format!("there are more than {MOST_HEADERS} headers")));
+        }
         let mut bearer = self.text(BEARER_VARIABLES)?.map(Text::of_variable);
         if dialect == Dialect::FastMcp && bearer.is_none() {
             // An object, or this word, is about logging in.
@@ -296,6 +305,7 @@ fn split(text: &Text) -> Vec<Text> {
         is_name: false,
         line: text.line,
         key: text.key.clone(),
+        item: String::new(),
     };
     text.written.split_whitespace().map(word).collect()
 }
@@ -304,14 +314,37 @@ fn is_variable(name: &str) -> bool {
     !name.is_empty() && !name.contains(['=', '\0'])
 }
 
+/// The scheme and the host of a URL. Keys stand in paths as well.
+fn host(url: &str) -> String {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
+    };
+    let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    // A password can have a `/` in it; a segment of a path can begin with `@`.
+    let is_password = path.replace("/@", "").contains('@');
+    let is_default = scheme.contains(":-") || host.contains(":-");
+    match path {
+        _ if is_default => "…".to_owned(),
+        _ if is_password => format!("{scheme}…"),
+        "" | "/" => format!("{scheme}{host}{path}"),
+        _ => format!("{scheme}{host}/…"),
+    }
+}
+
 impl Definition {
     /// What it is, without arguments, values or credentials.
     pub(super) fn summary(&self) -> String {
         match &self.reach {
             Reach::Command(command) => {
-                // More words than one may be arguments.
-                let mut words = command.program.written.split(' ');
-                let program = words.next().unwrap_or_default();
+                // More words than one may be arguments, or variables and their values.
+                let mut words = command.program.written.split_whitespace();
+                let program = match words.next().unwrap_or_default() {
+                    word if word.contains('=') => "…".to_owned(),
+                    word => said(word),
+                };
                 let rest = if words.next().is_some() { " …" } else { "" };
                 match command.args.len() {
                     0 => format!("{program}{rest}"),
@@ -319,13 +352,7 @@ impl Definition {
                     count => format!("{program}{rest} ({count} arguments)"),
                 }
             }
-            Reach::Url(remote) => {
-                let url = remote.url.written.split(['?', '#']).next().unwrap_or_default();
-                match url.contains("://") {
-                    true => without_secrets(url).into_owned(),
-                    false => url.rsplit('@').next().unwrap_or_default().to_owned(),
-                }
-            }
+            Reach::Url(remote) => said(&host(&remote.url.written)),
         }
     }
 
@@ -338,6 +365,19 @@ impl Definition {
             && one == two
             && (self.connect, self.request, self.era) == (other.connect, other.request, other.era)
             && (&self.include, &self.exclude) == (&other.include, &other.exclude)
+    }
+
+    /// Whether what it is depends on the directory it belongs to.
+    pub(super) fn is_relative(&self) -> bool {
+        let Reach::Command(Command { program, args, env_file, cwd, .. }) = &self.reach else {
+            return false;
+        };
+        let mut paths = cwd.iter().chain(env_file);
+        let mut texts = [program].into_iter().chain(args).chain(cwd).chain(env_file);
+        paths.any(|text| !text.written.starts_with(['/', '~', '$', '{']))
+            || texts.any(|text| {
+                text.written.starts_with('.') || text.written.contains("${workspaceFolder")
+            })
     }
 
     /// All that is written, and what it is for.

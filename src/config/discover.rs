@@ -43,7 +43,7 @@ const PROJECT: &[(Dialect, &str)] = &[
 
 /// All files that may be there for somebody who works in a directory, those of the project first.
 pub(super) fn places(directory: &Path, variables: &Variables, system: System) -> Vec<Place> {
-    let directories = project_directories(directory);
+    let directories = project_directories(directory, owner);
     let home = variables.directory(if system == System::Windows { "USERPROFILE" } else { "HOME" });
     let mut places = Vec::new();
     for (dialect, file) in PROJECT {
@@ -74,10 +74,26 @@ pub(super) fn places(directory: &Path, variables: &Variables, system: System) ->
 }
 
 /// The directory and those above it, up to the root of its repository: further up, the files may be
-/// somebody else's. Without a repository it is the directory alone.
-fn project_directories(directory: &Path) -> Vec<PathBuf> {
-    let depth = directory.ancestors().position(|directory| directory.join(".git").exists());
+/// somebody else's. Without a repository, or if that is somebody else's, it is the directory alone.
+fn project_directories(directory: &Path, owner: fn(&Path) -> Option<u32>) -> Vec<PathBuf> {
+    let whose = owner(directory);
+    let mut own = directory.ancestors().take_while(|above| owner(above) == whose);
+    let depth = own.position(|directory| directory.join(".git").exists());
     directory.ancestors().take(depth.map_or(1, |depth| depth + 1)).map(Path::to_owned).collect()
+}
+
+/// Whose directory it is, where the system says so in a word.
+fn owner(directory: &Path) -> Option<u32> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        std::fs::metadata(directory).ok().map(|about| about.uid())
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = directory;
+        None
+    }
 }
 
 /// The files of a user.
@@ -190,6 +206,23 @@ mod tests {
         ] {
             assert!(windows.iter().any(|place| place == expected), "{expected}: {windows:#?}");
         }
+    }
+
+    #[test]
+    fn a_repository_of_somebody_else_is_no_project() {
+        let root = std::env::temp_dir().join(format!("umcp-owners-{}", std::process::id()));
+        let directory = root.join("theirs/mine/deep");
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::create_dir_all(root.join("theirs/.git")).unwrap();
+        let alike = project_directories(&directory, |_| Some(1));
+        let different = project_directories(&directory, |path| {
+            Some(if path.ends_with("theirs") { 2 } else { 1 })
+        });
+        let real = project_directories(&directory, owner);
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(alike.len(), 3);
+        assert_eq!(different, [directory]);
+        assert_eq!(real.len(), 3);
     }
 
     #[cfg(unix)]

@@ -1,6 +1,6 @@
 //! One server of a file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::fault::{Fault, shown};
 use super::fields::Text;
 use super::input::{Answers, Input};
 use crate::client::Server;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, said};
 use crate::limits::Timeouts;
 
 /// What the entries of a file share.
@@ -25,7 +25,7 @@ pub(super) struct Source {
     pub(super) scope: Scope,
     /// What relative paths start from, and `${workspaceFolder}` is.
     pub(super) root: PathBuf,
-    pub(super) inputs: Vec<Input>,
+    pub(super) inputs: HashMap<String, Input>,
 }
 
 /// Whom a file is for. Where a dialect knows several, the first that has a name decides.
@@ -90,7 +90,7 @@ impl Entry {
     }
 
     /// Returns what it is, in a few words without secrets: the command and how many arguments it
-    /// has, or the URL without its query. Empty if the entry is neither.
+    /// has, or the scheme and the host of the URL. Empty if the entry is neither.
     pub fn summary(&self) -> String {
         self.definition.as_ref().as_ref().map(Definition::summary).unwrap_or_default()
     }
@@ -107,7 +107,8 @@ impl Entry {
     }
 
     /// Returns what is wrong with it: a field that does not fit, a variable that is not set. Starts
-    /// nothing and asks nobody; an `envFile` is read.
+    /// nothing and asks nobody: what is to be asked for is taken to fit. Of an `envFile`, it looks
+    /// whether it is there.
     pub fn problem(&self) -> Option<Error> {
         self.build(false).err().map(|fault| self.error(&fault))
     }
@@ -144,10 +145,10 @@ impl Entry {
         let mut filler = Filler::new(expansion, variables, root, &file, inputs, answers);
         filler.may_ask = may_ask;
         let server = match &definition.reach {
-            Reach::Command(command) => self.command(command, filler)?,
-            Reach::Url(remote) => remote_server(remote, filler)?,
+            Reach::Command(command) => self.command(command, &mut filler)?,
+            Reach::Url(remote) => remote_server(remote, &mut filler)?,
         };
-        let mut server = server.name(&self.name).timeouts(timeouts(definition));
+        let mut server = server.name(said(&self.name)).timeouts(timeouts(definition));
         if let Some(era) = definition.era {
             server = server.era(era);
         }
@@ -158,12 +159,13 @@ impl Entry {
             server = server.exclude_tools(&definition.exclude);
         }
         match server.check() {
+            _ if filler.is_unasked => Ok(server),
             Ok(()) => Ok(server),
             Err(error) => Err(Fault::new(self.line, self.key.as_str(), error.to_string())),
         }
     }
 
-    fn command(&self, command: &Command, mut filler: Filler<'_>) -> Result<Server, Fault> {
+    fn command(&self, command: &Command, filler: &mut Filler<'_>) -> Result<Server, Fault> {
         let Command { program, args, env, env_file, passed, cwd } = command;
         let mut fill = |text: &Text| filler.fill(text);
         let program = fill(program)?;
@@ -184,10 +186,15 @@ impl Entry {
         }
         let root = &self.source.root;
         let mut all = BTreeMap::new();
-        if let Some((text, file)) = file {
+        if let Some((text, file)) = file.filter(|_| !filler.is_unasked) {
             let path = root.join(file);
-            let variables = env_file::load(&path).map_err(|fault| {
-                text.fault(format!("{}:{}: {}", shown(&path), fault.line, fault.what))
+            let variables = match filler.may_ask {
+                true => env_file::load(&path),
+                false => env_file::check(&path).map(|()| Vec::new()),
+            };
+            // What is filled in may be a secret.
+            let variables = variables.map_err(|fault| {
+                text.fault(format!("{}:{}: {}", said(&text.written), fault.line, fault.what))
             })?;
             all.extend(variables.into_iter().map(|(name, value)| (name, Some(value))));
         }
@@ -225,7 +232,10 @@ impl Entry {
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (&*self.definition, &*other.definition) {
             (Ok(one), Ok(two)) => {
+                let place =
+                    |entry: &Self| (entry.source.scope == Scope::User, entry.source.root.clone());
                 one.is_same(two, self.dialect().expansion(), other.dialect().expansion())
+                    && (!one.is_relative() || place(self) == place(other))
             }
             // Names that stand in a file twice.
             _ => Arc::ptr_eq(&self.source, &other.source),
@@ -234,22 +244,24 @@ impl Entry {
 
     /// The server, or one that fails to open, and says why.
     pub(super) fn server_or_problem(&self) -> Server {
-        self.server().unwrap_or_else(|error| Server::refused(error.to_string()).name(&self.name))
+        self.server()
+            .unwrap_or_else(|error| Server::refused(error.to_string()).name(said(&self.name)))
     }
 
     pub(super) fn ambiguous(name: &str, entries: &[&Entry]) -> Error {
         let list = |entry: &&Entry| {
-            format!("`{}` ({}:{})", entry.with_dialect(), shown(entry.file()), entry.line)
+            let name = said(&entry.with_dialect());
+            format!("`{name}` ({}:{})", shown(entry.file()), entry.line)
         };
         let list: Vec<_> = entries.iter().map(list).collect();
-        let name = crate::error::said(name);
+        let name = said(name);
         let text = format!("`{name}` is the name of different servers: {}", list.join(", "));
         Error::new(ErrorKind::InvalidInput, text)
             .hint("Name the one that is meant in full, or load its file alone")
     }
 }
 
-fn remote_server(remote: &Remote, mut filler: Filler<'_>) -> Result<Server, Fault> {
+fn remote_server(remote: &Remote, filler: &mut Filler<'_>) -> Result<Server, Fault> {
     let url = filler.fill(&remote.url)?;
     let mut headers = Vec::new();
     for (name, text) in &remote.headers {
@@ -258,6 +270,9 @@ fn remote_server(remote: &Remote, mut filler: Filler<'_>) -> Result<Server, Faul
     let bearer = remote.bearer.as_ref().map(|text| Ok((text, filler.fill(text)?))).transpose()?;
     filler.finish()?;
     let server = Server::url(url);
+    if filler.is_unasked {
+        return Ok(server);
+    }
     // Without HTTP it does not open, whatever it is sent.
     #[cfg(feature = "http")]
     let server = {

@@ -1,14 +1,28 @@
 //! `envFile`: a file of variables, a line each.
 
-use std::path::Path;
+use std::path::{Component, Path, Prefix};
 
 use super::fault::Fault;
-use super::read;
+use super::{open, read};
+
+/// The largest one, in bytes.
+const LARGEST: u64 = 256 * 1024;
 
 /// Reads `NAME=value` lines. Quotes around a value are taken off, nothing in it is filled in; lines
 /// that are empty or begin with `#` say nothing.
 pub(super) fn load(path: &Path) -> Result<Vec<(String, String)>, Fault> {
-    parse(&read(path)?)
+    parse(&read(path, LARGEST)?)
+}
+
+/// Whether there is a file to read. Nothing is read of it, and no other machine is spoken to.
+pub(super) fn check(path: &Path) -> Result<(), Fault> {
+    let is_far = match path.components().next() {
+        Some(Component::Prefix(prefix)) => {
+            !matches!(prefix.kind(), Prefix::Disk(_) | Prefix::VerbatimDisk(_))
+        }
+        _ => false,
+    };
+    if is_far { Ok(()) } else { open(path).map(drop) }
 }
 
 fn parse(text: &str) -> Result<Vec<(String, String)>, Fault> {

@@ -12,6 +12,12 @@ use super::fields::Text;
 use super::input::{Answers, Input};
 use crate::error::said;
 
+/// The longest text that filling in may make, in bytes.
+const LONGEST_FILLED: usize = 1024 * 1024;
+
+/// How many missing variables and inputs an error names.
+const MOST_NAMES: usize = 5;
+
 /// Where variables come from: this program's environment, or what the caller gave.
 #[derive(Clone, Default)]
 pub(super) struct Variables(Option<Arc<HashMap<String, OsString>>>);
@@ -46,6 +52,8 @@ enum Piece<'a> {
     Plain(&'a str),
     Variable {
         name: &'a str,
+        /// It stands without braces.
+        is_bare: bool,
         default: Option<&'a str>,
     },
     Input(&'a str),
@@ -61,6 +69,7 @@ enum Piece<'a> {
 fn pieces(text: &str, expansion: Expansion) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     let (mut rest, mut plain) = (text, text);
+    let last = text.rfind('}').unwrap_or_default();
     let start = match expansion {
         Expansion::None => return vec![Piece::Plain(text)],
         Expansion::OpenCode => '{',
@@ -68,12 +77,16 @@ fn pieces(text: &str, expansion: Expansion) -> Vec<Piece<'_>> {
     };
     while let Some(at) = rest.find(start) {
         let here = rest.get(at..).unwrap_or_default();
+        // Looked for no further than the last one, or a hostile text would take for ever.
+        let is_closed = text.len() - here.len() < last;
+        let braced = |open| if is_closed { braced(here, open, expansion) } else { None };
         let found = match expansion {
             Expansion::OpenCode => {
-                braced(here, 1).and_then(|(inside, length)| Some((open_code(inside)?, length)))
+                braced(1).and_then(|(inside, length)| Some((open_code(inside)?, length)))
             }
-            _ if here.starts_with("${") => braced(here, 2)
-                .and_then(|(inside, length)| Some((named(inside, expansion)?, length))),
+            _ if here.starts_with("${") => {
+                braced(2).and_then(|(inside, length)| Some((named(inside, expansion)?, length)))
+            }
             Expansion::BracesAndBare => bare(here, 1),
             Expansion::BracesAndEnv if here.starts_with("$env:") => bare(here, "$env:".len()),
             _ => None,
@@ -96,9 +109,16 @@ fn pieces(text: &str, expansion: Expansion) -> Vec<Piece<'_>> {
 }
 
 /// What stands in braces, and the length of all that.
-fn braced(text: &str, open: usize) -> Option<(&str, usize)> {
+fn braced(text: &str, open: usize, expansion: Expansion) -> Option<(&str, usize)> {
     let inside = text.get(open..)?;
-    let end = inside.find('}')?;
+    // Only defaults have braces in them.
+    let end = match expansion {
+        Expansion::Env | Expansion::Editor | Expansion::OpenCode => {
+            let end = inside.find(['{', '}'])?;
+            inside.get(end..)?.starts_with('}').then_some(end)?
+        }
+        _ => inside.find('}')?,
+    };
     Some((inside.get(..end)?, open + end + 1)).filter(|(inside, _)| !inside.is_empty())
 }
 
@@ -109,12 +129,12 @@ fn bare(text: &str, skip: usize) -> Option<(Piece<'_>, usize)> {
     let name = name.get(..end).filter(|name| !name.is_empty())?;
     // `$5` is money.
     let is_name = !name.starts_with(|c: char| c.is_ascii_digit());
-    is_name.then_some((Piece::Variable { name, default: None }, skip + end))
+    is_name.then_some((Piece::Variable { name, is_bare: true, default: None }, skip + end))
 }
 
 fn open_code(inside: &str) -> Option<Piece<'_>> {
     match inside.split_once(':')? {
-        ("env", name) => Some(Piece::Variable { name, default: None }),
+        ("env", name) => Some(Piece::Variable { name, is_bare: false, default: None }),
         ("file", _) => Some(Piece::Unknown(inside)),
         _ => None,
     }
@@ -130,11 +150,13 @@ fn named(inside: &str, expansion: Expansion) -> Option<Piece<'_>> {
         // Hosts disagree about what a variable in a default is.
         return Some(match default {
             Some(default) if default.contains("${") => Piece::Unknown(inside),
-            _ => Piece::Variable { name, default },
+            _ => Piece::Variable { name, is_bare: false, default },
         });
     }
     match inside.split_once(':') {
-        Some(("env", name)) => return Some(Piece::Variable { name, default: None }),
+        Some(("env", name)) => {
+            return Some(Piece::Variable { name, is_bare: false, default: None });
+        }
         _ if expansion == Expansion::Env => return None,
         Some(("input", id)) => return Some(Piece::Input(id)),
         _ => {}
@@ -162,10 +184,12 @@ pub(super) struct Filler<'a> {
     pub(super) root: &'a Path,
     /// The file, for those who remember answers.
     pub(super) file: &'a str,
-    pub(super) inputs: &'a [Input],
+    pub(super) inputs: &'a HashMap<String, Input>,
     pub(super) answers: &'a Answers,
     /// Whether its user may be asked now.
     pub(super) may_ask: bool,
+    /// Whether something is not filled in, for it would have had to be asked for.
+    pub(super) is_unasked: bool,
     /// What was not there: where it is named first, and its names.
     missing: Option<(Fault, Vec<String>)>,
 }
@@ -176,7 +200,7 @@ impl<'a> Filler<'a> {
         variables: &'a Variables,
         root: &'a Path,
         file: &'a str,
-        inputs: &'a [Input],
+        inputs: &'a HashMap<String, Input>,
         answers: &'a Answers,
     ) -> Self {
         let home = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
@@ -190,6 +214,7 @@ impl<'a> Filler<'a> {
             inputs,
             answers,
             may_ask: true,
+            is_unasked: false,
             missing: None,
         }
     }
@@ -197,14 +222,14 @@ impl<'a> Filler<'a> {
     /// The text with everything filled in. What is missing is told at the end, all of it.
     pub(super) fn fill(&mut self, text: &Text) -> Result<String, Fault> {
         if text.is_name {
-            return self.variable(text, &text.written, None);
+            return self.variable(text, &text.written, true, None);
         }
         let mut filled = String::new();
         for piece in pieces(&text.written, self.expansion) {
             match piece {
                 Piece::Plain(plain) => filled.push_str(plain),
-                Piece::Variable { name, default } => {
-                    filled.push_str(&self.variable(text, name, default)?);
+                Piece::Variable { name, is_bare, default } => {
+                    filled.push_str(&self.variable(text, name, is_bare, default)?);
                 }
                 Piece::Input(id) => filled.push_str(&self.input(text, id)?),
                 Piece::Home => match &self.home {
@@ -217,9 +242,17 @@ impl<'a> Filler<'a> {
                 }
                 Piece::Separator => filled.push_str(MAIN_SEPARATOR_STR),
                 Piece::Unknown(what) => {
-                    let what = format!("umcp cannot fill in `{}`: write it out", said(what));
-                    return Err(text.fault(what));
+                    let what = match what.split_once(":-") {
+                        // The default may be a secret.
+                        Some((name, _)) => format!("the default of {}", called(name, false)),
+                        None => format!("`{}`", said(what)),
+                    };
+                    return Err(text.fault(format!("umcp cannot fill in {what}: write it out")));
                 }
+            }
+            if filled.len() > LONGEST_FILLED {
+                let most = LONGEST_FILLED / 1024;
+                return Err(text.fault(format!("filled in, this is longer than {most} KiB")));
             }
         }
         if filled.contains('\0') {
@@ -232,20 +265,21 @@ impl<'a> Filler<'a> {
         &mut self,
         text: &Text,
         name: &str,
+        is_bare: bool,
         default: Option<&str>,
     ) -> Result<String, Fault> {
         match (self.variables.get(name), default) {
             (Some(value), _) => value
                 .into_string()
-                .map_err(|_| text.fault(format!("the variable `{}` is not UTF-8", said(name)))),
+                .map_err(|_| text.fault(format!("{} is not UTF-8", called(name, is_bare)))),
             (None, Some(default)) => Ok(default.to_owned()),
-            (None, None) => Ok(self.miss(text, format!("the variable `{}`", said(name)))),
+            (None, None) => Ok(self.miss(text, called(name, is_bare))),
         }
     }
 
     fn input(&mut self, text: &Text, id: &str) -> Result<String, Fault> {
         let unknown;
-        let input = match self.inputs.iter().find(|input| input.id == id) {
+        let input = match self.inputs.get(id) {
             Some(input) => input,
             None => {
                 unknown = Input::unknown(id);
@@ -259,7 +293,10 @@ impl<'a> Filler<'a> {
                 let not_text = |_| text.fault(format!("the variable `{variable}` is not UTF-8"));
                 Some(value.into_string().map_err(not_text)?)
             }
-            None if self.answers.can_ask() && !self.may_ask => return Ok(String::new()),
+            None if self.answers.can_ask() && !self.may_ask => {
+                self.is_unasked = true;
+                return Ok(String::new());
+            }
             None => self.answers.ask(self.file, input).or_else(|| input.default.clone()),
         };
         match answer {
@@ -276,30 +313,52 @@ impl<'a> Filler<'a> {
 
     fn miss(&mut self, text: &Text, what: String) -> String {
         let (_, names) = self.missing.get_or_insert_with(|| (text.fault(""), Vec::new()));
-        if !names.contains(&what) {
+        // One more says that there are others.
+        if names.len() <= MOST_NAMES && !names.contains(&what) {
             names.push(what);
         }
         String::new()
     }
 
     /// Fails if anything was missing.
-    pub(super) fn finish(self) -> Result<(), Fault> {
-        let Some((mut fault, names)) = self.missing else { return Ok(()) };
+    pub(super) fn finish(&mut self) -> Result<(), Fault> {
+        let Some((mut fault, mut names)) = self.missing.take() else { return Ok(()) };
+        if let Some(other) = names.get_mut(MOST_NAMES) {
+            *other = "others".to_owned();
+        }
         let (are, them) = if names.len() == 1 { ("is", "it") } else { ("are", "them") };
         fault.what = format!("{} {are} not set: set {them}", names.join(" and "));
         Err(fault)
     }
 }
 
+/// A variable, by its name, unless that looks like a secret which stands in its place.
+fn called(name: &str, is_bare: bool) -> String {
+    // `${env:V}` where the dialect has `${V}` is an easy mistake.
+    let word = name.strip_prefix("env:").unwrap_or(name);
+    let is_name = !word.starts_with(|c: char| c.is_ascii_digit())
+        && (1..=64).contains(&word.len())
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    // Outside of `${}`, any word could stand.
+    match is_name && !(is_bare && name.contains(|c: char| c.is_ascii_lowercase())) {
+        true => format!("the variable `{name}`"),
+        false => "the variable that this names".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
     use super::*;
 
     fn cut(text: &str, expansion: Expansion) -> String {
         let shown = |piece| match piece {
             Piece::Plain(text) => text.to_owned(),
-            Piece::Variable { name, default: None } => format!("<{name}>"),
-            Piece::Variable { name, default: Some(default) } => format!("<{name}|{default}>"),
+            Piece::Variable { name, default: None, .. } => format!("<{name}>"),
+            Piece::Variable { name, default: Some(default), .. } => format!("<{name}|{default}>"),
             other => format!("<{other:?}>"),
         };
         pieces(text, expansion).into_iter().map(shown).collect()
@@ -319,6 +378,23 @@ mod tests {
             (OpenCode, "a ${V} ${V:-d} $V $<V> $env:V <V> ${userHome} ${} ${x"),
         ] {
             assert_eq!(cut(text, expansion), expected, "{expansion:?}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_text_is_cut_in_time() {
+        const MANY: usize = 2 * 1024 * 1024;
+        let open = "${".repeat(MANY);
+        let closed = format!("{open}}}");
+        for (text, expansion) in [
+            (open.clone(), Expansion::Braces),
+            (open, Expansion::Editor),
+            (closed, Expansion::Editor),
+            ("{".repeat(MANY) + "}", Expansion::OpenCode),
+        ] {
+            let (done, finished) = mpsc::channel();
+            thread::spawn(move || done.send(pieces(&text, expansion).len()));
+            assert_eq!(finished.recv_timeout(Duration::from_secs(30)), Ok(1), "{expansion:?}");
         }
     }
 

@@ -34,12 +34,22 @@ pub(super) fn shown(path: &Path) -> String {
     said(&path.to_string_lossy())
 }
 
-/// A path of keys and one more, quoted where it is not plain.
+/// A path of keys and one more.
 pub(super) fn join(path: &str, name: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '$');
-    let name = match !name.is_empty() && name.chars().all(is_plain) {
-        true => name.to_owned(),
-        false => format!("\"{}\"", said(name)),
-    };
+    let name = quoted(name);
     if path.is_empty() { name } else { format!("{path}.{name}") }
+}
+
+/// A key, in quotes where it is not plain, and cut where it is long: many errors can begin with it.
+pub(super) fn quoted(name: &str) -> String {
+    const MOST: usize = 100;
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '$');
+    let (short, rest) = match name.char_indices().nth(MOST) {
+        Some((end, _)) => (name.get(..end).unwrap_or_default(), "…"),
+        None => (name, ""),
+    };
+    match !name.is_empty() && short.chars().all(is_plain) {
+        true => format!("{short}{rest}"),
+        false => format!("\"{}{rest}\"", said(short)),
+    }
 }

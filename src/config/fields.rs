@@ -1,7 +1,15 @@
 //! Reading the fields of an object, and saying what is wrong with them. No value is shown.
 
-use super::fault::{Fault, join};
+use std::sync::Arc;
+
+use super::fault::{Fault, join, quoted};
 use super::tree::{Member, Node, Value, twice};
+
+/// How many items a list or an object of an entry may have.
+pub(super) const MOST_ITEMS: usize = 1_000;
+
+/// The longest text, in bytes.
+pub(super) const LONGEST: usize = 64 * 1024;
 
 /// A text, and where it stands.
 pub(super) struct Text {
@@ -9,12 +17,15 @@ pub(super) struct Text {
     /// It is but the name of the variable that has the text.
     pub(super) is_name: bool,
     pub(super) line: usize,
-    pub(super) key: String,
+    /// The path of keys to it, or to what it is an item of.
+    pub(super) key: Arc<str>,
+    /// The rest of the path.
+    pub(super) item: String,
 }
 
 impl Text {
     pub(super) fn fault(&self, what: impl Into<String>) -> Fault {
-        Fault::new(self.line, self.key.as_str(), what)
+        Fault::new(self.line, format!("{}{}", self.key, self.item), what)
     }
 
     pub(super) fn of_variable(mut self) -> Self {
@@ -47,6 +58,13 @@ impl<'a> Table<'a> {
 
     pub(super) fn path(self, member: &Member) -> String {
         join(self.key, &member.name)
+    }
+
+    pub(super) fn check_count(self, member: &Member, count: usize) -> Result<(), Fault> {
+        match count > MOST_ITEMS {
+            true => Err(self.fault(member, format!("there are more than {MOST_ITEMS} of these"))),
+            false => Ok(()),
+        }
     }
 
     /// The member with one of these names, which all mean the same. Null is as good as none.
@@ -85,10 +103,11 @@ impl<'a> Table<'a> {
         let Value::List(items) = &member.node.value else {
             return Err(self.fault(member, format!("this is {}, not a list", member.node.kind())));
         };
-        let path = self.path(member);
+        self.check_count(member, items.len())?;
+        let path = self.path(member).into();
         let items = items.iter().enumerate();
         items
-            .map(|(index, item)| text(item, format!("{path}[{index}]")))
+            .map(|(index, node)| item(node, &path, format!("[{index}]")))
             .collect::<Result<_, _>>()
             .map(Some)
     }
@@ -105,13 +124,13 @@ impl<'a> Table<'a> {
                 self.fault(member, format!("this is {}, not an object", member.node.kind()))
             );
         };
-        let path = self.path(member);
-        let table = Table { key: &path, members };
-        table.check()?;
+        self.check_count(member, members.len())?;
+        let path: Arc<str> = self.path(member).into();
+        Table { key: &path, members }.check()?;
         let items = members.iter().map(|member| {
             let value = match member.node.value {
                 Value::Null => None,
-                _ => Some(text(&member.node, table.path(member))?),
+                _ => Some(item(&member.node, &path, format!(".{}", quoted(&member.name)))?),
             };
             Ok((member.name.clone(), value))
         });
@@ -121,14 +140,24 @@ impl<'a> Table<'a> {
 
 /// What can be read as text.
 pub(super) fn text(node: &Node, key: String) -> Result<Text, Fault> {
-    let written = match &node.value {
-        Value::Text(text) => text.clone(),
+    item(node, &key.into(), String::new())
+}
+
+/// The same, of an item: all of them share the path to the list.
+fn item(node: &Node, key: &Arc<str>, item: String) -> Result<Text, Fault> {
+    let mut text =
+        Text { written: String::new(), is_name: false, line: node.line, key: key.clone(), item };
+    text.written = match &node.value {
+        Value::Text(long) if long.len() > LONGEST => {
+            return Err(text.fault(format!("this is longer than {} KiB", LONGEST / 1024)));
+        }
+        Value::Text(written) => written.clone(),
         Value::Number(number) => number.to_string(),
         Value::Bool(yes) => yes.to_string(),
-        _ => return Err(Fault::new(node.line, key, format!("this is {}, not text", node.kind()))),
+        _ => return Err(text.fault(format!("this is {}, not text", node.kind()))),
     };
-    if written.contains('\0') {
-        return Err(Fault::new(node.line, key, "there is a NUL in this text"));
+    match text.written.contains('\0') {
+        true => Err(text.fault("there is a NUL in this text")),
+        false => Ok(text),
     }
-    Ok(Text { written, is_name: false, line: node.line, key })
 }

@@ -1,5 +1,6 @@
 //! The entries of one file.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -59,7 +60,7 @@ pub(super) fn entries(place: &Place, text: &str) -> Result<Found, Fault> {
         dialect,
         scope,
         root: root.to_owned(),
-        inputs: Vec::new(),
+        inputs: HashMap::new(),
     };
     if dialect == Dialect::ClaudeCode
         && let Some((project, members, key)) = project(members, &place.projects)
@@ -68,7 +69,7 @@ pub(super) fn entries(place: &Place, text: &str) -> Result<Found, Fault> {
         found.add(&source, &key, members, &[dialect.key()])?;
     }
     let mut source = source(place.scope, &place.root);
-    source.inputs = inputs(&root);
+    source.inputs = inputs(&root)?;
     let source = Arc::new(source);
     let keys: Vec<_> = dialect.keys().collect();
     found.add(&source, "", members, &keys)?;
@@ -93,14 +94,14 @@ fn project<'a>(
 /// `mcp.allowed` and `mcp.excluded` of Gemini CLI.
 fn turn_off(entries: &mut [Entry], root: &Node) {
     let list = |name| match root.get("mcp")?.get(name)?.value {
-        Value::List(ref items) => Some(items.iter().filter_map(Node::text).collect::<Vec<_>>()),
+        Value::List(ref items) => Some(items.iter().filter_map(Node::text).collect::<HashSet<_>>()),
         _ => None,
     };
     let (allowed, excluded) = (list("allowed"), list("excluded").unwrap_or_default());
     for entry in entries {
         let name = entry.name.as_str();
-        let is_allowed = allowed.as_ref().is_none_or(|allowed| allowed.contains(&name));
-        entry.is_disabled |= !is_allowed || excluded.contains(&name);
+        let is_allowed = allowed.as_ref().is_none_or(|allowed| allowed.contains(name));
+        entry.is_disabled |= !is_allowed || excluded.contains(name);
     }
 }
 

@@ -1,13 +1,18 @@
 //! `${input:…}`: what a file has its user asked.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::fault::Fault;
+use super::fields::{LONGEST, MOST_ITEMS};
 use super::tree::{Node, Value};
 
 /// What a file wants to know from its user, as `${input:id}`: see
 /// [`Config::on_input`](super::Config::on_input).
-#[derive(Clone, Debug)]
+///
+/// `Debug` does not show the default of a password.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Input {
     /// The name it has in the file.
@@ -41,13 +46,21 @@ impl Input {
     }
 }
 
-/// Reads `inputs`. What is no input is left out: it is missed where it is named.
-pub(super) fn inputs(root: &Node) -> Vec<Input> {
-    let Some(Value::List(items)) = root.get("inputs").map(|node| &node.value) else {
-        return Vec::new();
+/// Reads `inputs`, by name. What is no input is left out: it is missed where it is named.
+pub(super) fn inputs(root: &Node) -> Result<HashMap<String, Input>, Fault> {
+    let Some(node) = root.get("inputs") else { return Ok(HashMap::new()) };
+    let Value::List(items) = &node.value else { return Ok(HashMap::new()) };
+    let too_many = |node: &Node, what: &str| {
+        Fault::new(node.line, "inputs", format!("there are more than {MOST_ITEMS} {what}"))
     };
+    if items.len() > MOST_ITEMS {
+        return Err(too_many(node, "of these"));
+    }
     let input = |item: &Node| {
-        let text = |name| item.get(name).and_then(Node::text).map(str::to_owned);
+        let text = |name| {
+            let text = item.get(name).and_then(Node::text);
+            text.filter(|text| text.len() <= LONGEST).map(str::to_owned)
+        };
         // Others run a command of the editor's.
         if !matches!(text("type").as_deref(), Some("promptString" | "pickString")) {
             return None;
@@ -70,7 +83,34 @@ pub(super) fn inputs(root: &Node) -> Vec<Input> {
             options,
         })
     };
-    items.iter().filter_map(input).collect()
+    let mut inputs = HashMap::new();
+    for item in items {
+        if let Some(Value::List(options)) = item.get("options").map(|node| &node.value)
+            && options.len() > MOST_ITEMS
+        {
+            return Err(too_many(item, "options"));
+        }
+        if let Some(input) = input(item) {
+            inputs.entry(input.id.clone()).or_insert(input);
+        }
+    }
+    Ok(inputs)
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let default = match &self.default {
+            Some(_) if self.is_password => Some("…"),
+            default => default.as_deref(),
+        };
+        f.debug_struct("Input")
+            .field("id", &self.id)
+            .field("description", &self.description)
+            .field("is_password", &self.is_password)
+            .field("default", &default)
+            .field("options", &self.options)
+            .finish()
+    }
 }
 
 type Ask = dyn Fn(&Input) -> Option<String> + Send + Sync;
@@ -101,5 +141,19 @@ impl Answers {
         let answer = self.ask.as_ref()?(input)?;
         given().insert(key, answer.clone());
         Some(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printing_shows_no_password() {
+        let mut input = Input::unknown("key");
+        input.default = Some("hunter2".to_owned());
+        assert!(!format!("{input:?}").contains("hunter2"));
+        input.is_password = false;
+        assert!(format!("{input:?}").contains("hunter2"));
     }
 }

@@ -94,8 +94,9 @@ impl Config {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidInput`] with the file and the line, if the file cannot be read, is larger
-    /// than 8 MiB or nested deeper than 128, is malformed, or has no place for servers. What is
-    /// wrong with one server is a [problem](Entry::problem) of that entry.
+    /// than 8 MiB or nested deeper than 128, is malformed, has no place for servers, or more than
+    /// 1,000 servers or inputs. What is wrong with one server is a [problem](Entry::problem) of that
+    /// entry, also a text of more than 64 KiB or a list of more than 1,000 items.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         Self::load_file(path.as_ref(), None)
     }
@@ -110,7 +111,7 @@ impl Config {
     }
 
     fn load_file(path: &Path, dialect: Option<Dialect>) -> Result<Self> {
-        let text = read(path).map_err(|fault| fault.in_file(path))?;
+        let text = read(path, LARGEST).map_err(|fault| fault.in_file(path))?;
         let full = path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let (scope, root) = project(&full);
         let place = Place { path: path.to_owned(), dialect, scope, root, projects: Vec::new() };
@@ -134,7 +135,7 @@ impl Config {
             projects: Vec::new(),
         };
         if text.len() as u64 > LARGEST {
-            return Err(too_large().in_file(&path));
+            return Err(too_large(LARGEST).in_file(&path));
         }
         Self::of_text(&place, text)
     }
@@ -153,7 +154,7 @@ impl Config {
     /// are in [`Config::problems`].
     ///
     /// A project's are looked for in the directory and in those above it, up to the root of a Git
-    /// repository. The user's are found by `HOME` (on Windows `USERPROFILE` and `APPDATA`) and by the
+    /// repository, but on Unix in none that belongs to another user. The user's are found by `HOME` (on Windows `USERPROFILE` and `APPDATA`) and by the
     /// variables that the hosts know, such as `XDG_CONFIG_HOME` and `CODEX_HOME`.
     pub fn discover(directory: impl AsRef<Path>) -> Self {
         Self::discover_with(directory.as_ref(), &Variables::default(), System::HERE)
@@ -169,7 +170,7 @@ impl Config {
             if !seen.insert(real) {
                 continue;
             }
-            let found = read(&place.path).and_then(|text| file::entries(&place, &text));
+            let found = read(&place.path, LARGEST).and_then(|text| file::entries(&place, &text));
             match found {
                 Ok(found) => config.entries.extend(found.entries),
                 Err(fault) => config.problems.push(fault.in_file(&place.path)),
@@ -364,6 +365,7 @@ fn project(path: &Path) -> (Scope, PathBuf) {
         |path: &Path, names: &[&str]| name(path).is_some_and(|name| names.contains(&name.as_str()));
     let root = match folder.parent() {
         _ if is(path, &[".mcp.json", "opencode.json", "opencode.jsonc"]) => Some(folder),
+        Some(above) if is(folder, &["config"]) && is(path, &["mcporter.json"]) => Some(above),
         Some(above) if is(folder, &["settings"]) && is(above, &[".kiro"]) => above.parent(),
         Some(above) => {
             const FOLDERS: &[&str] =
@@ -378,22 +380,33 @@ fn project(path: &Path) -> (Scope, PathBuf) {
     }
 }
 
-fn too_large() -> Fault {
-    Fault::new(1, "", format!("the file is larger than {} MiB", LARGEST / (1024 * 1024)))
+fn too_large(most: u64) -> Fault {
+    const MIB: u64 = 1024 * 1024;
+    let most = match most < MIB {
+        true => format!("{} KiB", most / 1024),
+        false => format!("{} MiB", most / MIB),
+    };
+    Fault::new(1, "", format!("the file is larger than {most}"))
 }
 
-/// The text of a file, without a byte order mark.
-fn read(path: &Path) -> Result<String, Fault> {
-    let unreadable = |error: io::Error| Fault::new(1, "", format!("it cannot be read: {error}"));
+fn unreadable(error: io::Error) -> Fault {
+    Fault::new(1, "", format!("it cannot be read: {error}"))
+}
+
+fn open(path: &Path) -> Result<File, Fault> {
     // Opening a pipe may take for ever.
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(Fault::new(1, "", "this is no file"));
     }
-    let file = File::open(path).map_err(unreadable)?;
+    File::open(path).map_err(unreadable)
+}
+
+/// The text of a file of so many bytes at most, without a byte order mark.
+fn read(path: &Path, most: u64) -> Result<String, Fault> {
     let mut bytes = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(too_large());
+    open(path)?.take(most + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > most {
+        return Err(too_large(most));
     }
     let mut text = String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();

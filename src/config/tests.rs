@@ -128,6 +128,16 @@ fn different_servers_of_one_name_have_to_be_told_apart() {
 }
 
 #[test]
+fn a_relative_path_is_another_one_elsewhere() {
+    let home = Home::new(&[]);
+    for (command, is_same) in [("run", true), ("./run", false)] {
+        home.write("work/.mcp.json", &one("mcpServers", command));
+        home.write(".cursor/mcp.json", &one("mcpServers", command));
+        assert_eq!(home.discover("work").get("weather").is_ok(), is_same, "{command}");
+    }
+}
+
+#[test]
 fn what_looks_the_same_is_not_if_it_is_filled_in_differently() {
     let home = Home::new(&[]);
     home.write("work/.mcp.json", &one("mcpServers", "${X}"));

@@ -86,7 +86,7 @@ fn what_is_found_is_listed_with_what_is_wrong() {
         format!("{} (cursor)", home.path(".cursor/mcp.json")),
         format!("  example  {server} (2 arguments)"),
         format!("  secret   {server} ["),
-        "  remote   https://example.com/mcp".to_owned(),
+        "  remote   https://example.com/…".to_owned(),
         format!("  paused   {server} [off]"),
     ] {
         assert!(text.lines().any(|found| found.starts_with(&line)), "{line:?} in {text}");
@@ -114,13 +114,27 @@ fn the_list_can_be_json() {
     let remote = find("remote", "cursor");
     let expected = json!({
         "name": "remote", "dialect": "cursor", "file": home.path(".cursor/mcp.json"), "line": 4,
-        "enabled": true, "url": "https://example.com/mcp",
+        "enabled": true, "url": "https://example.com/…",
     });
     assert_eq!(*remote, expected);
     assert_eq!(find("paused", "vscode")["enabled"], false);
     assert!(find("secret", "cursor")["problem"].as_str().unwrap().contains("`NOT_SET_HERE`"));
     let overridden = json!({ "file": home.path(".cursor/mcp.json"), "line": 4 });
     assert_eq!(servers.last().unwrap()["overriddenBy"], overridden);
+}
+
+#[test]
+fn a_name_forges_no_line() {
+    let home = Home::new(&[]);
+    let text = r#"{ "mcpServers": {
+        "it\n  forged  safe\u001b[2J": { "command": "x\n  forged  safe" },
+        "it\n  forged": { "command": 5, "url": "x\n  forged" }
+    } }"#;
+    home.write("work/.mcp.json", text);
+    let ended = run(&mut home.umcp("servers")).expect(0);
+    let text = ended.text();
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(!text.contains('\u{1b}'), "{text:?}");
 }
 
 #[test]

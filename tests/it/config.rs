@@ -114,7 +114,7 @@ fn what_is_wrong_says_file_line_key_and_what_to_do() {
         (
             ClaudeCode,
             r#"{ "command": "a", "args": ["${A:-${B}}"] }"#,
-            "2: mcpServers.it.args[0]: umcp cannot fill in `A:-${B`: write it out",
+            "2: mcpServers.it.args[0]: umcp cannot fill in the default of the variable `A`: write it out",
         ),
         (
             ClaudeCode,
@@ -282,6 +282,139 @@ fn what_is_huge_or_deep_is_refused() {
 }
 
 #[test]
+fn a_long_name_is_cut_wherever_it_is_told() {
+    let name = "n".repeat(1024 * 1024);
+    let text = format!(
+        r#"{{ "mcpServers": {{ "{name}": {{ "command": "x", "args": [{{}}] }},
+            "it": {{ "command": "x", "env": {{ "{name}": [] }} }} }} }}"#
+    );
+    let short = format!("{}…", &name[..100]);
+    let expected = [format!("{short}.args[0]: this is"), format!("it.env.{short}: this is a list")];
+    for (entry, expected) in parse(&text).entries().iter().zip(expected) {
+        let problem = entry.problem().unwrap().to_string();
+        assert!(problem.contains(&format!(": mcpServers.{expected}")), "{}", &problem[..200]);
+        assert!(problem.len() < 1000);
+    }
+}
+
+#[test]
+fn what_an_entry_lists_is_bounded() {
+    let many = |item: &str| vec![item; 1001].join(",");
+    let names = |value: &str| {
+        (0..1001).map(|number| format!("\"n{number}\": {value}")).collect::<Vec<_>>().join(",")
+    };
+    let more = "there are more than 1000 of these";
+    for (dialect, server, expected) in [
+        (Dialect::ClaudeCode, format!("\"args\": [{}]", many("\"\"")), format!("args: {more}")),
+        (Dialect::ClaudeCode, format!("\"env\": {{{}}}", names("\"\"")), format!("env: {more}")),
+        (
+            Dialect::Gemini,
+            format!("\"includeTools\": [{}]", many("\"a\"")),
+            format!("includeTools: {more}"),
+        ),
+        (
+            Dialect::ClaudeCode,
+            format!("\"args\": [\"{}\"]", "x".repeat(64 * 1024 + 1)),
+            "args[0]: this is longer than 64 KiB".to_owned(),
+        ),
+    ] {
+        let told = problem(dialect, &format!("{{ \"command\": \"x\",\n{server} }}"));
+        assert_eq!(told, format!("<{dialect}>:3: mcpServers.it.{expected}"));
+    }
+    for (headers, expected) in [
+        (names("\"\""), format!("headers: {more}")),
+        (
+            (0..101).map(|number| format!("\"n{number}\": \"\"")).collect::<Vec<_>>().join(","),
+            "headers.n100: there are more than 100 headers".to_owned(),
+        ),
+    ] {
+        let server = format!("{{ \"url\": \"https://b\",\n\"headers\": {{{headers}}} }}");
+        let told = problem(Dialect::ClaudeCode, &server);
+        assert_eq!(told, format!("<claude-code>:3: mcpServers.it.{expected}"));
+    }
+    let told = problem(Dialect::Codex, &format!("command = 'x'\nenv_vars = [{}]", many("'a'")));
+    assert_eq!(told, format!("<codex>:3: mcp_servers.it.env_vars: {more}"));
+    let words = format!("{{ \"command\": \"{}\" }}", "x ".repeat(1001));
+    let told = problem(Dialect::Mcporter, &words);
+    assert_eq!(told, format!("<mcporter>:2: mcpServers.it.command: {more}"));
+
+    let input = r#"{ "id": "a", "type": "pickString", "options": [@] }"#;
+    for (inputs, expected) in [
+        (many("{}"), more),
+        (input.replace('@', &many("\"a\"")), "there are more than 1000 options"),
+    ] {
+        let text = format!("{{ \"inputs\":\n[{inputs}], \"servers\": {{}} }}");
+        let error = Config::parse(&text, Dialect::VsCode).unwrap_err().to_string();
+        assert_eq!(error, format!("<vscode>:2: inputs: {expected}"));
+    }
+}
+
+#[test]
+fn what_is_filled_in_is_bounded_and_few_names_are_told() {
+    let text = "${BIG}".repeat(100);
+    let text = format!(r#"{{ "mcpServers": {{ "it": {{ "command": "{text}" }} }} }}"#);
+    let config = parse(&text).variables([("BIG", "x".repeat(64 * 1024))]);
+    let problem = config.get("it").unwrap().problem().unwrap().to_string();
+    let expected = "it.command: filled in, this is longer than 1024 KiB";
+    assert!(problem.ends_with(expected), "{}", problem.len());
+
+    let text: String = (0..1000).map(|number| format!("${{V{number}}}")).collect();
+    let text = format!(r#"{{ "mcpServers": {{ "it": {{ "command": "{text}" }} }} }}"#);
+    let config = parse(&text).variables([("A", "")]);
+    let problem = config.get("it").unwrap().problem().unwrap().to_string();
+    assert!(
+        problem.ends_with("and the variable `V4` and others are not set: set them"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn what_may_be_a_secret_is_not_called_a_variable() {
+    use Dialect::*;
+    let hidden = "the variable that this names is not set: set it";
+    for (dialect, server, expected) in [
+        (Codex, "url = 'https://b'\nbearer_token_env_var = 'ghp_hunter2'", hidden),
+        (Codex, "url = 'https://b'\nbearer_token_env_var = 'HUNTER-2'", hidden),
+        (Gemini, r#"{ "command": "pa$hunter2" }"#, hidden),
+        (ClaudeCode, r#"{ "command": "${hunter2 or not}" }"#, hidden),
+        (ClaudeCode, r#"{ "command": "${lower}" }"#, "the variable `lower` is not set: set it"),
+        (Gemini, r#"{ "command": "$UPPER" }"#, "the variable `UPPER` is not set: set it"),
+        (
+            ClaudeCode,
+            r#"{ "command": "${TOKEN:-sk-hunter2-${X}}" }"#,
+            "umcp cannot fill in the default of the variable `TOKEN`: write it out",
+        ),
+    ] {
+        let problem = problem(dialect, server);
+        assert!(problem.ends_with(&format!(": {expected}")), "{problem}");
+        assert!(!problem.to_lowercase().contains("hunter"), "{problem}");
+    }
+}
+
+#[test]
+fn a_summary_shows_no_secrets() {
+    for (server, expected) in [
+        (r#"{ "command": "npx", "args": ["hunter2"] }"#, "npx (1 argument)"),
+        (r#"{ "command": "API_KEY=hunter2 npx" }"#, "… …"),
+        (r#"{ "command": "npx\thunter2" }"#, "npx …"),
+        (r#"{ "url": "https://host" }"#, "https://host"),
+        (r#"{ "url": "https://host/" }"#, "https://host/"),
+        (r#"{ "url": "https://host:1/s/hunter2/mcp" }"#, "https://host:1/…"),
+        (r#"{ "url": "https://host?hunter2" }"#, "https://host/…"),
+        (r#"{ "url": "https://u:hunter2@host/mcp" }"#, "https://host/…"),
+        (r#"{ "url": "https://u:hunter2?w@host/" }"#, "https://…"),
+        (r#"{ "url": "https://u:hunter2/w@host/" }"#, "https://…"),
+        (r#"{ "url": "https://host/@scope/mcp" }"#, "https://host/…"),
+        (r#"{ "url": "u:hunter2@host/mcp" }"#, "host/…"),
+        (r#"{ "url": "${BASE}/hunter2" }"#, "${BASE}/…"),
+        (r#"{ "url": "${BASE:-https://host/hunter2}" }"#, "…"),
+    ] {
+        let text = format!(r#"{{ "mcpServers": {{ "it": {server} }} }}"#);
+        assert_eq!(parse(&text).get("it").unwrap().summary(), expected, "{server}");
+    }
+}
+
+#[test]
 fn files_that_cannot_be_read_are_refused() {
     let folder = Folder::new();
     let path = |name: &str| folder.0.join(name);
@@ -361,8 +494,11 @@ fn one_bad_server_sinks_no_other() {
         assert!(problem.ends_with(&expected), "{problem}");
     }
     assert!(problem("").ends_with(r#"mcpServers."": a server needs a name"#));
-    // What drives a terminal is not in it.
+    // What drives a terminal is not in it, nor in the label.
     assert!(problem("\u{1b}[2J\nx").contains(r#"mcpServers."[2J x": "#));
+    let text = text.replace("x\": 5", "x\": { \"command\": \"x\" }");
+    let server = parse(&text).get("\u{1b}[2J\nx").unwrap().server().unwrap();
+    assert_eq!(server.label(), "[2J x");
     let error = config.get("off").unwrap().server().unwrap_err().to_string();
     assert_eq!(error, "<claude-code>:5: mcpServers.off: this server is turned off there");
 
@@ -442,6 +578,24 @@ fn an_input_is_asked_for_once_and_only_when_it_is_needed() {
 }
 
 #[test]
+fn what_is_still_to_be_asked_for_is_no_problem() {
+    let text = r#"{ "servers": {
+        "command": { "command": "${input:a}", "envFile": "${input:a}" },
+        "url": { "url": "${input:a}", "headers": { "X-Key": "${input:a}" } },
+        "missing": { "url": "${input:a}", "headers": { "X-Key": "${env:NONE}" } }
+    } }"#;
+    let config = Config::parse(text, Dialect::VsCode).unwrap().variables([("A", "")]);
+    let config = config.on_input(|_| Some("no file and no URL".to_owned()));
+    for name in ["command", "url"] {
+        let entry = config.get(name).unwrap();
+        assert!(entry.problem().is_none(), "{:?}", entry.problem());
+        assert!(entry.server().is_err(), "once it is asked, it is checked");
+    }
+    let problem = config.get("missing").unwrap().problem().unwrap().to_string();
+    assert!(problem.ends_with("the variable `NONE` is not set: set it"), "{problem}");
+}
+
+#[test]
 fn an_input_can_be_a_variable_or_have_a_default() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
@@ -505,15 +659,56 @@ fn what_a_file_says_is_what_the_server_gets() {
     }
     fs::write(folder.0.join(".env"), "KEY\n").unwrap();
     let problem = Config::load(&file).unwrap().variables(variables);
-    let problem = problem.get("it").unwrap().problem().unwrap().to_string();
-    let expected = format!("servers.it.envFile: {root}/.env:1: this line is no NAME=value");
-    assert!(problem.ends_with(&expected), "{problem}");
+    let problem = problem.get("it").unwrap().server().unwrap_err().to_string();
+    let expected = "servers.it.envFile: .env:1: this line is no NAME=value";
+    assert!(problem.ends_with(expected), "{problem}");
+}
+
+#[test]
+fn the_path_of_an_env_file_is_shown_as_written() {
+    let text = r#"{ "servers": { "it": { "command": "x", "envFile": "${env:SECRET}" } } }"#;
+    let config = Config::parse(text, Dialect::VsCode).unwrap();
+    let config = config.variables([("SECRET", "hunter2")]);
+    let entry = config.get("it").unwrap();
+    for error in [entry.problem().unwrap(), entry.server().unwrap_err()] {
+        let error = error.to_string();
+        assert!(error.contains("envFile: ${env:SECRET}:1: it cannot be read: "), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn an_env_file_is_small_and_not_read_to_list_it() {
+    let folder = Folder::new();
+    let file = folder.0.join("mcp.json");
+    fs::write(&file, r#"{ "servers": { "it": { "command": "x", "envFile": "env" } } }"#).unwrap();
+    let long = format!("A={}", "x".repeat(256 * 1024));
+    for (text, expected) in [
+        (&*long, "envFile: env:1: the file is larger than 256 KiB"),
+        ("nothing", "envFile: env:1: this line is no NAME=value"),
+    ] {
+        fs::write(folder.0.join("env"), text).unwrap();
+        let config = Config::load(&file).unwrap();
+        assert!(config.get("it").unwrap().problem().is_none());
+        let error = config.get("it").unwrap().server().unwrap_err().to_string();
+        assert!(error.ends_with(expected), "{error}");
+    }
+    fs::remove_file(folder.0.join("env")).unwrap();
+    fs::create_dir(folder.0.join("env")).unwrap();
+    let problem = Config::load(&file).unwrap().get("it").unwrap().problem().unwrap().to_string();
+    assert!(problem.ends_with("envFile: env:1: this is no file"), "{problem}");
 }
 
 #[test]
 fn a_file_of_the_user_starts_servers_where_the_program_is() {
     let folder = Folder::new();
-    for (name, has_cwd) in [(".mcp.json", true), ("mcp.json", false), ("my.toml", false)] {
+    fs::create_dir(folder.0.join("config")).unwrap();
+    for (name, has_cwd) in [
+        (".mcp.json", true),
+        ("config/mcporter.json", true),
+        ("mcp.json", false),
+        ("my.toml", false),
+    ] {
         let text = match name {
             "my.toml" => "[mcp_servers.it]\ncommand = 'x'",
             _ => r#"{ "mcpServers": { "it": { "command": "x" } } }"#,

@@ -32,7 +32,7 @@ pub const FIXTURES: &[Fixture] = &[
 }"#,
         servers: &[
             ("local", "npx (3 arguments)", false),
-            ("remote", "https://example.com/mcp", false),
+            ("remote", "https://example.com/…", false),
             ("off", "npx", true),
         ],
         shown: &[("local", "<3 arguments>"), ("local", r#""KEY""#)],
@@ -45,14 +45,14 @@ pub const FIXTURES: &[Fixture] = &[
   "mcpServers": {
     "local": { "type": "stdio", "command": "npx", "args": ["@PROBE@"], "env": { "KEY": "${G}" } },
     "remote": { "type": "http", "url": "https://example.com/mcp", "headers": { "Authorization": "Bearer ${H}" }, "timeout": 90000 },
-    "old": { "type": "sse", "url": "https://example.com/sse", "oauth": { "clientId": "x" } },
+    "old": { "type": "sse", "url": "https://sse.example.com/", "oauth": { "clientId": "x" } },
     "socket": { "type": "ws", "url": "wss://example.com/mcp" }
   }
 }"#,
         servers: &[
             ("local", "npx (1 argument)", false),
-            ("remote", "https://example.com/mcp", false),
-            ("old", "https://example.com/sse", false),
+            ("remote", "https://example.com/…", false),
+            ("old", "https://sse.example.com/", false),
             ("socket", "", false),
         ],
         shown: &[("remote", "request: 90s")],
@@ -69,7 +69,7 @@ pub const FIXTURES: &[Fixture] = &[
 }"#,
         servers: &[
             ("local", "${userHome}/bin/server (2 arguments)", false),
-            ("remote", "https://example.com/mcp", false),
+            ("remote", "https://example.com/…", false),
         ],
         shown: &[],
         missing: &[("local", &["D"]), ("remote", &["H"])],
@@ -96,7 +96,7 @@ pub const FIXTURES: &[Fixture] = &[
 }"#,
         servers: &[
             ("local", "npx (2 arguments)", false),
-            ("remote", "https://example.com/mcp", false),
+            ("remote", "https://example.com/…", false),
             ("fenced", "", false),
             ("socket", "", false),
         ],
@@ -142,7 +142,7 @@ http_headers = { "X-Fixed" = "hunter2" }
 "#,
         servers: &[
             ("local", "npx (2 arguments)", false),
-            ("remote", "https://example.com/mcp", false),
+            ("remote", "https://example.com/…", false),
             ("off", "npx", true),
             ("inline", "", false),
             ("mixed", "", false),
@@ -160,17 +160,17 @@ http_headers = { "X-Fixed" = "hunter2" }
       "command": "npx", "args": ["@PROBE@"], "cwd": "./sub", "timeout": 1500, "trust": true,
       "includeTools": ["a", "b"], "excludeTools": ["b"]
     },
-    "remote": { "httpUrl": "https://example.com/mcp", "url": "https://example.com/sse", "headers": { "X-Key": "$H" } },
-    "off": { "url": "https://example.com/sse" }
+    "remote": { "httpUrl": "https://example.com/mcp", "url": "https://sse.example.com/", "headers": { "X-Key": "$H" } },
+    "off": { "url": "https://sse.example.com/" }
   }
 }"#,
         servers: &[
             ("local", "npx (1 argument)", false),
-            ("remote", "https://example.com/mcp", false),
-            ("off", "https://example.com/sse", true),
+            ("remote", "https://example.com/…", false),
+            ("off", "https://sse.example.com/", true),
         ],
         shown: &[("local", "request: 1.5s"), ("local", r#"["b"]"#)],
-        missing: &[("local", &["A", "C", "env:D", "env"]), ("remote", &["H"])],
+        missing: &[("local", &["A", "C", "env:D"]), ("remote", &["H"])],
         kept: ("local", "trust"),
     },
     Fixture {
@@ -184,7 +184,7 @@ http_headers = { "X-Fixed" = "hunter2" }
 }"#,
         servers: &[
             ("local", "npx (1 argument)", false),
-            ("remote", "https://example.com/mcp", false),
+            ("remote", "https://example.com/…", false),
             ("off", "npx", true),
         ],
         shown: &[("local", "request: 1.5s")],
@@ -202,7 +202,7 @@ http_headers = { "X-Fixed" = "hunter2" }
 }"#,
         servers: &[
             ("local", "npx (1 argument)", false),
-            ("remote", "https://example.com/mcp", false),
+            ("remote", "https://example.com/…", false),
             ("off", "npx", true),
         ],
         shown: &[("local", r#"["x"]"#)],
@@ -225,7 +225,7 @@ http_headers = { "X-Fixed" = "hunter2" }
         servers: &[
             ("local", "npx (1 argument)", false),
             ("older", "npx (1 argument)", false),
-            ("remote", "https://example.com/mcp", false),
+            ("remote", "https://example.com/…", false),
             ("extension", "", false),
             ("off", "npx", true),
         ],
@@ -238,16 +238,16 @@ http_headers = { "X-Fixed" = "hunter2" }
         text: r#"{
   "mcpServers": {
     "local": { "type": "stdio", "command": "npx", "args": ["@PROBE@"], "protocolEra": "modern", "connectionTimeout": 4000 },
-    "remote": { "type": "sse", "url": "https://example.com/sse", "protocolEra": "legacy", "requestTimeout": 2500, "roots": [] },
+    "remote": { "type": "sse", "url": "https://sse.example.com/", "protocolEra": "legacy", "requestTimeout": 2500, "roots": [] },
     "either": { "type": "http", "url": "https://example.com/mcp", "protocolEra": "auto" },
     "off": { "type": "http", "url": "https://example.com/mcp", "disabled": true }
   }
 }"#,
         servers: &[
             ("local", "npx (1 argument)", false),
-            ("remote", "https://example.com/sse", false),
-            ("either", "https://example.com/mcp", false),
-            ("off", "https://example.com/mcp", true),
+            ("remote", "https://sse.example.com/", false),
+            ("either", "https://example.com/…", false),
+            ("off", "https://example.com/…", true),
         ],
         shown: &[
             ("local", "pin: Era(Modern)"),
@@ -270,7 +270,7 @@ http_headers = { "X-Fixed" = "hunter2" }
 }"#,
         servers: &[
             ("local", "npx (1 argument)", false),
-            ("remote", "https://example.com/mcp", false),
+            ("remote", "https://example.com/…", false),
             ("off", "npx", true),
         ],
         shown: &[("local", r#"["*"]"#)],
@@ -288,7 +288,7 @@ http_headers = { "X-Fixed" = "hunter2" }
 }"#,
         servers: &[
             ("local", "npx (1 argument)", false),
-            ("remote", "https://example.com/mcp", false),
+            ("remote", "https://example.com/…", false),
             ("off", "npx", true),
         ],
         shown: &[("local", "request: 90s")],
@@ -306,7 +306,7 @@ http_headers = { "X-Fixed" = "hunter2" }
 }"#,
         servers: &[
             ("local", "npx (1 argument)", false),
-            ("remote", "https://example.com/mcp", false),
+            ("remote", "https://example.com/…", false),
             ("off", "npx", true),
         ],
         shown: &[("local", r#"["x"]"#)],
@@ -324,7 +324,7 @@ http_headers = { "X-Fixed" = "hunter2" }
 }"#,
         servers: &[
             ("local", "npx (2 arguments)", false),
-            ("remote", "https://example.com/mcp", false),
+            ("remote", "https://example.com/…", false),
             ("off", "npx", true),
         ],
         shown: &[("local", r#""KEY""#)],
@@ -344,7 +344,7 @@ http_headers = { "X-Fixed" = "hunter2" }
         servers: &[
             ("local", "npx (3 arguments)", false),
             ("list", "npx (1 argument)", true),
-            ("remote", "https://example.com/mcp", false),
+            ("remote", "https://example.com/…", false),
         ],
         shown: &[("local", r#"["x"]"#)],
         missing: &[("local", &["A", "env:D", "E"]), ("remote", &["TOKEN"])],
@@ -361,7 +361,7 @@ http_headers = { "X-Fixed" = "hunter2" }
 }"#,
         servers: &[
             ("local", "npx (1 argument)", false),
-            ("remote", "https://example.com/mcp", false),
+            ("remote", "https://example.com/…", false),
             ("off", "npx", true),
         ],
         shown: &[("local", "request: 2.5s")],

@@ -11,7 +11,7 @@ use crate::ask;
 use crate::complain;
 use crate::failure::{Failure, status};
 use crate::output::Output;
-use crate::text::{did_you_mean, table};
+use crate::text::{clean, did_you_mean, table};
 
 /// Reads the file, or the usual ones of whoever is here.
 fn load(file: Option<&Path>) -> Result<Config, Failure> {
@@ -76,6 +76,12 @@ fn described(entry: &Entry) -> Value {
     about.into()
 }
 
+/// A text of a file's on one line, which forges no other. Also for a pipe: the table is not a
+/// server's result.
+fn on_line(text: impl ToString) -> String {
+    clean(&text.to_string()).replace(['\n', '\t'], " ")
+}
+
 /// File by file: the servers, and below each what is wrong with it.
 fn render(config: &Config) -> String {
     let mut text = String::new();
@@ -85,7 +91,7 @@ fn render(config: &Config) -> String {
         if !text.is_empty() {
             text.push('\n');
         }
-        text += &format!("{} ({})\n", first.file().display(), first.dialect());
+        text += &format!("{} ({})\n", on_line(first.file().display()), first.dialect());
         let mut rows = Vec::new();
         for entry in entries {
             let mut about = entry.summary();
@@ -103,7 +109,7 @@ fn render(config: &Config) -> String {
                     None => format!(" [{problem}]"),
                 };
             }
-            rows.push((format!("  {}", entry.name()), about.trim_start().to_owned()));
+            rows.push((format!("  {}", on_line(entry.name())), on_line(about.trim_start())));
         }
         text += &table(&rows);
     }
