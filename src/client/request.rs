@@ -17,7 +17,7 @@ use crate::client::task::{self, Task, TaskOrResult};
 use crate::deadline::{Clocks, Deadline};
 use crate::error::{Error, ErrorKind, Result, misfit, said};
 use crate::protocol::envelope::{Kind, Message, Outcome};
-use crate::protocol::meta::{RequestMeta, check};
+use crate::protocol::meta::check;
 use crate::protocol::{
     self, Body, CallToolResult, ClientRequest, CompleteResult, CompletionContext, CreateTaskResult,
     Era, GetPromptResult, InputRequiredResult, InputResponses, LegacyCreateTaskResult,
@@ -69,20 +69,7 @@ impl<'a, T: Reply> Request<'a, T> {
         Self {
             client: client.clone(),
             request,
-            options: Options {
-                timeout: timeouts.request,
-                max_total: timeouts.max_total,
-                clocks: None,
-                restart_on_progress: false,
-                on_progress: None,
-                on_log: None,
-                meta: RequestMeta::default(),
-                mirror: Vec::new(),
-                cancel: None,
-                answered_by: AnsweredBy::Handlers,
-                holds_failure: false,
-                silent: false,
-            },
+            options: Options::new(timeouts.request, timeouts.max_total),
             problem: None,
             retry: client.inner.retry.clone(),
             result_types: Vec::new(),

@@ -45,6 +45,24 @@ pub(crate) struct Options<'a> {
 }
 
 impl Options<'_> {
+    /// With these clocks, and nothing else that is out of the ordinary.
+    pub(crate) fn new(timeout: Duration, max_total: Duration) -> Self {
+        Self {
+            timeout,
+            max_total,
+            clocks: None,
+            restart_on_progress: false,
+            on_progress: None,
+            on_log: None,
+            meta: RequestMeta::default(),
+            mirror: Vec::new(),
+            cancel: None,
+            answered_by: AnsweredBy::Handlers,
+            holds_failure: false,
+            silent: false,
+        }
+    }
+
     /// Something is to be heard of before the reply.
     fn listens(&self) -> bool {
         self.on_progress.is_some() || self.on_log.is_some() || self.restart_on_progress

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::deadline::Clocks;
 use crate::error::{Error, ErrorKind, Refusal, Result};
-use crate::protocol::meta::RequestMeta;
 use crate::protocol::{ClientRequest, SubscribeParams};
 use crate::session::{AnsweredBy, CancelToken, Options, PendingRequest, Session};
 use crate::transport::{Delivery, Inbox, Slot};
@@ -274,18 +273,9 @@ impl Session {
         cancel: Option<&CancelToken>,
     ) -> Result<()> {
         let options = Options {
-            timeout,
-            max_total,
-            clocks: None,
-            restart_on_progress: false,
-            on_progress: None,
-            on_log: None,
-            meta: RequestMeta::default(),
-            mirror: Vec::new(),
             cancel: cancel.cloned(),
             answered_by: AnsweredBy::Nobody,
-            holds_failure: false,
-            silent: false,
+            ..Options::new(timeout, max_total)
         };
         let mut request = PendingRequest::start(self, request, options, true)?;
         loop {
