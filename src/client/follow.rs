@@ -172,7 +172,8 @@ impl Follow {
             Ask::Result => left,
             _ => self.client.inner.server.timeouts.request.min(left),
         };
-        let mut request = self.request(method, params).timeout(timeout).max_total(left);
+        let request = self.request(method, params).timeout(timeout).max_total(left);
+        let mut request = request.patient();
         if let Some(token) = &self.cancel {
             request = request.cancel_token(token);
         }

@@ -103,7 +103,7 @@ fn ask(
     call: &PendingRequest<'_>,
 ) -> Result<Pending<'static, ListToolsResult>> {
     let (clocks, _) = call.clocks();
-    let mut request = pages.ask()?.within(clocks);
+    let mut request = pages.ask()?.within(clocks).patient();
     if let Some(token) = call.cancel_token() {
         request = request.cancel_token(token);
     }

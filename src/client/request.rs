@@ -227,6 +227,12 @@ impl<'a, T: Reply> Request<'a, T> {
         self
     }
 
+    /// Not the program's: it waits for its turn, and only while it is waited for.
+    pub(super) fn patient(mut self) -> Self {
+        self.options.is_patient = true;
+        self
+    }
+
     /// The clocks that run already.
     pub(super) fn within(mut self, clocks: Clocks) -> Self {
         self.options.clocks = Some(clocks);

@@ -179,6 +179,10 @@ impl Limiter {
         cancel: Option<&CancelToken>,
         waits_as: impl FnOnce(u64),
     ) -> Result<Option<Turn>> {
+        // Who need not wait is not to stand in anybody's way, if only for a moment.
+        if let Ok(turn) = self.take(None, asks) {
+            return Ok(Some(turn));
+        }
         let slot = Slot::new();
         let number = self.queue(self.awaits_place(asks), slot.sender());
         let mut waiting = Waiting { limiter: self, router, number, id: 0 };

@@ -201,6 +201,11 @@ impl Session {
         self.router.transport().is_ok_and(|transport| transport.facts().answers_or_fails)
     }
 
+    /// Why the server has ended, if it can be started again.
+    fn why_lost(&self) -> Option<Error> {
+        self.router.transport().ok()?.why_lost()
+    }
+
     /// Whether what has broken can be had again.
     fn goes_on(&self) -> bool {
         let facts = self.router.transport().map(|transport| transport.facts());

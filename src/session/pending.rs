@@ -42,6 +42,9 @@ pub(crate) struct Options<'a> {
     pub(crate) holds_failure: bool,
     /// The server is not told when the caller leaves.
     pub(crate) silent: bool,
+    /// The library's own: it waits for its turn also where calls do not, and only while it is waited
+    /// for.
+    pub(crate) is_patient: bool,
 }
 
 impl Options<'_> {
@@ -60,6 +63,7 @@ impl Options<'_> {
             answered_by: AnsweredBy::Handlers,
             holds_failure: false,
             silent: false,
+            is_patient: false,
         }
     }
 
@@ -195,7 +199,7 @@ impl<'a> PendingRequest<'a> {
             if let Some(error) = sent.err().and_then(|error| self.send_anew(error)) {
                 return Err(error);
             }
-            if !self.is_due {
+            if !self.is_due || self.options.is_patient {
                 return Ok(());
             }
             sent = self.send_in_turn(None).unwrap_or(Ok(()));
@@ -205,7 +209,16 @@ impl<'a> PendingRequest<'a> {
     /// Sends the request if it is its turn, or else while it is waited for. Every attempt passes here.
     fn send(&mut self) -> Result<()> {
         self.is_due = false;
-        match self.session.turn_now(Asks::Call, self.options.cancel.as_ref())? {
+        // No turn is spent on what cannot leave.
+        if let Some(why) = self.session.why_lost() {
+            self.generation = self.session.generation();
+            return Err(why.refused(Refusal::UnknownSession).ran(false));
+        }
+        let turn = match self.session.turn_now(Asks::Call, self.options.cancel.as_ref()) {
+            Err(error) if self.options.is_patient && error.kind() == ErrorKind::Limit => None,
+            turn => turn?,
+        };
+        match turn {
             Some(turn) => self.send_now(turn),
             None => {
                 (self.is_due, self.sent) = (true, None);
@@ -217,7 +230,8 @@ impl<'a> PendingRequest<'a> {
     /// Sends the request once it is its turn, for which it waits until `until` at most. Returns `None`
     /// if that has not come by then.
     fn send_in_turn(&mut self, until: Option<Deadline>) -> Option<Result<()>> {
-        let (end, clock, set_to) = self.clocks.next();
+        let end = self.end();
+        let (_, clock, set_to) = self.clocks.next();
         let limit = until.map_or(end, |until| until.min(end));
         let cancel = self.options.cancel.as_ref();
         match self.session.turn(Asks::Call, limit, cancel, |_| ()) {

@@ -195,25 +195,33 @@ impl Subscription {
     /// Asks for it, under a new id, and of a server that has ended once it has been started again: on
     /// another thread, as that takes longer than whoever waits may wish to.
     fn listen(&mut self, clocks: Clocks) -> Result<()> {
+        // No turn is spent on what cannot leave.
+        if self.session.why_lost().is_some() {
+            return self.renew(clocks, self.session.generation());
+        }
+        let turn = match self.turn.take() {
+            Some(turn) => turn,
+            None => self.turn(&clocks)?,
+        };
         let generation = self.session.generation();
-        match self.ask(clocks.clone(), generation) {
+        match self.ask(clocks.clone(), generation, turn) {
             Err(error) if error.refusal() == Some(Refusal::UnknownSession) => {
-                let cancel = self.wanted.cancel.as_ref();
-                let renewed = self.session.renew_aside(generation, &self.slot, cancel)?;
-                self.stage = Stage::Renewing(clocks);
-                self.expect(renewed);
-                Ok(())
+                self.renew(clocks, generation)
             }
             asked => asked,
         }
     }
 
-    fn ask(&mut self, clocks: Clocks, generation: u64) -> Result<()> {
+    fn renew(&mut self, clocks: Clocks, since: u64) -> Result<()> {
+        let cancel = self.wanted.cancel.as_ref();
+        let renewed = self.session.renew_aside(since, &self.slot, cancel)?;
+        self.stage = Stage::Renewing(clocks);
+        self.expect(renewed);
+        Ok(())
+    }
+
+    fn ask(&mut self, clocks: Clocks, generation: u64, turn: Turn) -> Result<()> {
         let session = self.session.clone();
-        let turn = match self.turn.take() {
-            Some(turn) => turn,
-            None => self.turn(&clocks)?,
-        };
         self.feed = session.feed(&self.wanted.filter, &self.slot, false);
         let request = ClientRequest::Listen(ListenParams::new(self.wanted.filter.clone()));
         let mut meta = RequestMeta::default();
@@ -335,6 +343,10 @@ impl Subscription {
             Delivery::Notice(notice) => Ok(Some(Step::Heard(Heard::Notice(notice)))),
             Delivery::Missed(dropped) => Ok(Some(Step::Heard(Heard::Missed(dropped)))),
             Delivery::Ready(id) if id == self.id() => match &self.stage {
+                // Its turn is waited for by whoever waits for changes, and no longer than they do.
+                Stage::Renewing(_) if !self.granted.is_empty() => {
+                    self.pause(Duration::ZERO).map(|()| None)
+                }
                 Stage::Renewing(clocks) => {
                     let clocks = clocks.clone();
                     self.listen(clocks).map(|()| None)
@@ -407,10 +419,12 @@ impl Subscription {
             }
             Stage::Pausing(_) | Stage::Over => {
                 self.session.router.withdraw(self.id(), "");
-                let Some(turn) = self.turn_until(until)? else {
-                    return self.pause(A_LITTLE_LATER).map(|()| None);
-                };
-                self.turn = Some(turn);
+                if self.session.why_lost().is_none() {
+                    let Some(turn) = self.turn_until(until)? else {
+                        return self.pause(A_LITTLE_LATER).map(|()| None);
+                    };
+                    self.turn = Some(turn);
+                }
                 let clocks = Clocks::start(self.wanted.timeout, self.wanted.max_total);
                 if let Err(error) = self.listen(clocks) {
                     self.lose(error)?;

@@ -242,9 +242,8 @@ impl Session {
             Wish::Stop(uri) => (ClientRequest::Unsubscribe(SubscribeParams::new(uri)), false),
             Wish::Again(uri) => (ClientRequest::Subscribe(SubscribeParams::new(uri)), true),
         };
-        let is_lost = || self.router.transport().is_ok_and(|it| it.restarts_at().is_some());
         // A server that has ended watches nothing any more, and is not started again for that.
-        if !is_watched && is_lost() {
+        if !is_watched && self.why_lost().is_some() {
             return;
         }
         let ask = || self.ask(request.clone(), timeouts.request, timeouts.max_total, None);
@@ -275,6 +274,7 @@ impl Session {
         let options = Options {
             cancel: cancel.cloned(),
             answered_by: AnsweredBy::Nobody,
+            is_patient: true,
             ..Options::new(timeout, max_total)
         };
         let mut request = PendingRequest::start(self, request, options, true)?;

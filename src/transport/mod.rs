@@ -74,6 +74,11 @@ pub(crate) trait Transport: Send + Sync {
         None
     }
 
+    /// Why nothing can be sent before another connection has been begun, if that is so.
+    fn why_lost(&self) -> Option<Error> {
+        None
+    }
+
     /// Begins another connection, if this one has ended. What was there is given until then to end.
     fn restart(&self, _until: Deadline) -> Result<()> {
         Ok(())

@@ -296,6 +296,11 @@ impl Transport for Restarting {
         Some(Deadline::from(state.began?, self.restarts.backoff(state.restarts)))
     }
 
+    fn why_lost(&self) -> Option<Error> {
+        let state = self.lock();
+        state.why_lost().or_else(|| state.session.is_none().then(between))
+    }
+
     fn restart(&self, until: Deadline) -> Result<()> {
         let mut state = self.lock();
         if state.is_closed {

@@ -470,6 +470,31 @@ fn a_wait_with_a_limit_does_not_go_on_for_a_turn() {
 }
 
 #[test]
+fn a_task_is_asked_about_when_it_is_its_turn_which_holds_up_nobody() {
+    soon(|| {
+        let capabilities =
+            json!({ "tools": {}, "extensions": { "io.modelcontextprotocol/tasks": {} } });
+        let (server, _) = answering(Era::Modern, capabilities, |wire, message| {
+            let mut created = crate::tasks::task("working");
+            created["resultType"] = "task".into();
+            wire.reply(message, created);
+        });
+        for fails_fast in [false, true] {
+            // One for the call, and none to ask what has become of it.
+            let limits = if fails_fast { burst(1).fail_fast() } else { burst(1) };
+            let client =
+                Client::builder().tasks().open(server.clone().request_limits(limits)).unwrap();
+            let call = client.tool("report").timeout(FOREVER).max_total(FOREVER);
+            let mut pending = call.start().unwrap();
+            for _ in 0..3 {
+                assert_eq!(pending.wait_timeout(SHORT).unwrap(), None);
+            }
+            assert_eq!(client.metrics().requests, 1);
+        }
+    });
+}
+
+#[test]
 fn a_subscription_counts_for_the_rate_and_is_not_in_flight() {
     soon(|| {
         let open = |limits: RequestLimits| {

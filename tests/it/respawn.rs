@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use umcp::memory::{Peer, Received};
 use umcp::{
-    ByteStream, Cache, Change, Client, Era, ErrorKind, Event, EventKind, LoggingLevel, Retry,
-    Server, Timeouts,
+    ByteStream, Cache, Change, Client, Era, ErrorKind, Event, EventKind, LoggingLevel,
+    RequestLimits, Retry, Server, Timeouts,
 };
 
 use crate::calls::said;
@@ -327,6 +327,55 @@ fn what_the_server_before_said_is_not_kept() {
             let first = [(1, "resources/read"), (1, "tools/list"), (1, "tools/call")];
             assert_eq!(seen, [first.as_slice(), &[(2, "tools/call"), (2, "tools/list")]].concat());
         }
+    });
+}
+
+/// So many requests, and hardly any more; what is beyond that is refused at once.
+fn only(requests: u32) -> RequestLimits {
+    RequestLimits::new().per_second(0.001).burst(requests).fail_fast()
+}
+
+#[test]
+fn what_cannot_leave_before_a_start_costs_no_turn() {
+    soon(|| {
+        for era in ERAS {
+            let (server, _see) = server(era, mortal);
+            let client = Client::open(server.respawn(3).request_limits(only(2))).unwrap();
+            call(&client, "die").unwrap_err();
+            assert_eq!(call(&client, "x").unwrap(), "done");
+            assert_eq!(call(&client, "x").unwrap_err().kind(), ErrorKind::Limit);
+        }
+    });
+}
+
+#[test]
+fn subscriptions_wait_for_their_turn_after_a_start() {
+    soon(|| {
+        let serve = |peer: &Peer, message: &Received| {
+            if message.method() != "subscriptions/listen" {
+                return mortal(peer, message);
+            }
+            let label = json!({ "io.modelcontextprotocol/subscriptionId": message.id() });
+            let granted =
+                json!({ "_meta": label, "notifications": message.param("/notifications") });
+            peer.notify("notifications/subscriptions/acknowledged", granted);
+            Some(())
+        };
+        // One for it, one for the call, and one to ask for it again.
+        let (server_of_one, _see) = server(Era::Modern, serve);
+        let client = Client::open(server_of_one.respawn(3).request_limits(only(3))).unwrap();
+        let mut changes = client.subscribe().tools().open().unwrap();
+        call(&client, "die").unwrap_err();
+        assert_eq!(changes.next().unwrap().unwrap(), Change::Missed { dropped: 0 });
+
+        // Two for the resources, one for each call, and none to ask for the resources again.
+        let (server, _see) = server(Era::Legacy, mortal);
+        let client = Client::open(server.respawn(3).request_limits(only(4))).unwrap();
+        let mut updates = client.subscribe().resource("x:a").resource("x:b").open().unwrap();
+        call(&client, "die").unwrap_err();
+        assert_eq!(call(&client, "x").unwrap(), "done");
+        assert_eq!(updates.next_timeout(SHORT).unwrap(), None);
+        assert!(!client.close().left_behind);
     });
 }
 
