@@ -49,8 +49,10 @@ fn main() -> Result<()> {
         println!("{error}");
     }
     for name in hub.names() {
-        let client = hub.get(&name)?;
-        println!("{name} speaks MCP {}", client.protocol_version());
+        match hub.get(&name) {
+            Ok(client) => println!("{name} speaks MCP {}", client.protocol_version()),
+            Err(_) => println!("{name} is not there"),
+        }
     }
 
     for (name, report) in hub.disconnect_all() {
