@@ -80,6 +80,19 @@ pub fn answering(
     })
 }
 
+/// A server that says `done` to every call, until one of the tool `die` ends it.
+pub fn mortal(era: Era) -> Server {
+    let (server, _) = played(era, tools(), |wire, first| {
+        let mut next = Some(first);
+        while let Some(message) = next.filter(|message| message.param("/name") != "die") {
+            wire.reply(&message, said("done"));
+            next = wire.receive();
+        }
+        None
+    });
+    server
+}
+
 /// Closes the client, and returns all that its server received.
 pub fn all_received(client: &Client, received: &Receiver<Received>) -> Vec<Received> {
     client.close();

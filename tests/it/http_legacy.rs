@@ -14,8 +14,8 @@ use crate::alone::{Holdings, alone, alone_with};
 use crate::calls::said;
 use crate::common::{SHORT, soon};
 use crate::http_peer::{
-    Answer, Chunks, Endpoint, Post, answer, call, event, held, http, initialized, log, progress,
-    response, session, stream,
+    Answer, Chunks, Endpoint, Post, answer, call, event, forgetful, held, http, initialized, log,
+    progress, response, session, stream,
 };
 
 /// A server without a stream of its own.
@@ -648,36 +648,15 @@ fn whatever_the_server_says_to_the_end_of_the_session_it_is_the_end() {
     });
 }
 
-/// A server whose sessions end when it is told, with numbers for ids.
-fn forgetful(
-    respond: impl Fn(&Post) -> Answer + Send + Sync + 'static,
-) -> (Endpoint, Arc<AtomicUsize>) {
-    let current = Arc::new(AtomicUsize::new(0));
-    let number = current.clone();
-    let endpoint = Endpoint::bare(move |post| {
-        if post.is("initialize") {
-            let next = number.fetch_add(1, Ordering::SeqCst) + 1;
-            return initialized(post, "2025-11-25", &format!("Mcp-Session-Id: {next}\r\n"));
-        }
-        let of = post.header("mcp-session-id").unwrap();
-        if of != number.load(Ordering::SeqCst).to_string() {
-            return http(404, "", r#"{"error":{"code":-32600,"message":"Session not found"}}"#);
-        }
-        match post.verb() {
-            "GET" => stream(Chunks::wait_for_client),
-            _ => session(post).unwrap_or_else(|| respond(post)),
-        }
-    });
-    (endpoint, current)
-}
-
 // LHTTP-8, LHTTP-9
 #[test]
 fn a_session_that_has_ended_is_begun_again_and_the_call_sent_again() {
     soon(|| {
-        let (endpoint, current) = forgetful(|post| match post.is("tools/call") {
-            true => answer(post, &said("done")),
-            false => answer(post, &json!({ "tools": [] })),
+        let initialize = |post: &Post, id: &str| initialized(post, "2025-11-25", id);
+        let (endpoint, current) = forgetful(initialize, |post, _| match post.what() {
+            "GET" => stream(Chunks::wait_for_client),
+            "tools/call" => answer(post, &said("done")),
+            _ => session(post).unwrap_or_else(|| answer(post, &json!({ "tools": [] }))),
         });
         let client = opened(&endpoint);
         client.set_log_level(LoggingLevel::Warning).unwrap();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
@@ -153,10 +154,37 @@ pub fn answer(post: &Post, result: &Value) -> Answer {
 /// What a legacy server answers to `initialize`.
 pub fn initialized(post: &Post, version: &str, headers: &str) -> Answer {
     let capabilities = json!({ "tools": {}, "logging": {}, "resources": {} });
+    initialized_with(post, version, &capabilities, headers)
+}
+
+pub fn initialized_with(post: &Post, version: &str, capabilities: &Value, headers: &str) -> Answer {
     let result = json!({ "protocolVersion": version, "capabilities": capabilities,
         "serverInfo": { "name": "legacy", "version": "1" } });
     let headers = format!("Content-Type: application/json\r\n{headers}");
     http(200, &headers, response(post, &result).to_string())
+}
+
+/// A legacy server with numbers for ids of its sessions, which forgets the current one when its number
+/// is changed. `respond` is given what belongs to the current one, and its number.
+pub fn forgetful(
+    initialize: impl Fn(&Post, &str) -> Answer + Send + Sync + 'static,
+    respond: impl Fn(&Post, usize) -> Answer + Send + Sync + 'static,
+) -> (Endpoint, Arc<AtomicUsize>) {
+    let current = Arc::new(AtomicUsize::new(0));
+    let number = current.clone();
+    let endpoint = Endpoint::bare(move |post| {
+        if post.is("initialize") {
+            let next = number.fetch_add(1, Ordering::SeqCst) + 1;
+            return initialize(post, &format!("Mcp-Session-Id: {next}\r\n"));
+        }
+        let of = post.header("mcp-session-id").unwrap();
+        let number = number.load(Ordering::SeqCst);
+        match of == number.to_string() {
+            true => respond(post, number),
+            false => http(404, "", r#"{"error":{"code":-32600,"message":"Session not found"}}"#),
+        }
+    });
+    (endpoint, current)
 }
 
 /// What a legacy server with sessions answers to what begins and ends one, and to what is no

@@ -1,8 +1,8 @@
 //! Subscriptions over HTTP: a stream for each in the modern era, the server's own in the legacy one.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
@@ -12,7 +12,8 @@ use umcp::{Change, Client, Era, ErrorKind, Server};
 use crate::calls::said;
 use crate::common::{HALF, SHORT, at_once, example_server, soon};
 use crate::http_peer::{
-    Answer, Chunks, Endpoint, Post, answer, call, held, http, response, session, stream,
+    Answer, Chunks, Endpoint, Post, answer, call, forgetful, held, http, initialized_with,
+    response, session, stream,
 };
 use crate::stdio::discovered;
 use crate::support::http::{self as example, Mode, Options};
@@ -29,10 +30,7 @@ fn everything() -> Value {
 }
 
 fn initialized(post: &Post, headers: &str) -> Answer {
-    let result = json!({ "protocolVersion": "2025-11-25", "capabilities": everything(),
-        "serverInfo": { "name": "legacy", "version": "1" } });
-    let headers = format!("{headers}Content-Type: application/json\r\n");
-    http(200, &headers, response(post, &result).to_string())
+    initialized_with(post, "2025-11-25", &everything(), headers)
 }
 
 fn modern(respond: impl Fn(&Post) -> Answer + Send + Sync + 'static) -> Endpoint {
@@ -343,33 +341,13 @@ fn a_stream_that_is_opened_again_for_nothing_has_ended() {
     });
 }
 
-/// A legacy server whose session ends when the number of the current one is changed.
-fn forgetful(
-    respond: impl Fn(&Post, usize) -> Answer + Send + Sync + 'static,
-) -> (Endpoint, Arc<AtomicUsize>) {
-    let current = Arc::new(AtomicUsize::new(0));
-    let number = current.clone();
-    let endpoint = Endpoint::bare(move |post| {
-        if post.is("initialize") {
-            let next = number.fetch_add(1, Ordering::SeqCst) + 1;
-            return initialized(post, &format!("Mcp-Session-Id: {next}\r\n"));
-        }
-        let session: usize = post.header("mcp-session-id").unwrap().parse().unwrap();
-        match session == number.load(Ordering::SeqCst) {
-            true => respond(post, session),
-            false => http(404, "", ""),
-        }
-    });
-    (endpoint, current)
-}
-
 // SUB-21, LHTTP-9
 #[test]
 fn a_session_that_begins_anew_is_told_of_what_is_subscribed() {
     soon(|| {
         let (opened, streams) = mpsc::channel();
         let opened = Mutex::new(opened);
-        let (endpoint, current) = forgetful(move |post, _| match post.what() {
+        let (endpoint, current) = forgetful(initialized, move |post, _| match post.what() {
             "GET" => held(&opened.lock().unwrap()),
             "tools/call" => answer(post, &said("done")),
             what if what.starts_with("resources/") => answer(post, &json!({})),
@@ -407,7 +385,7 @@ fn a_session_that_begins_anew_is_told_of_what_is_subscribed() {
 fn a_subscription_that_the_next_session_does_not_go_on_with_ends() {
     soon(|| {
         let refusals = AtomicUsize::new(0);
-        let (endpoint, current) = forgetful(move |post, number| match post.what() {
+        let (endpoint, current) = forgetful(initialized, move |post, number| match post.what() {
             "GET" => http(405, "", ""),
             "tools/call" => answer(post, &said("done")),
             "resources/subscribe" if number > 10 => match post.body["params"]["uri"].as_str() {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use umcp::memory::{Peer, Received};
 use umcp::{CancelToken, Client, Era, ErrorKind, Limits, Metrics, Server};
 
-use crate::calls::{answering, played, said, tools};
+use crate::calls::{answering, mortal, said, tools};
 use crate::common::{ERAS, FOREVER, SHORT, soon};
 #[cfg(feature = "http")]
 use crate::http_peer::{Endpoint, answer, http};
@@ -209,17 +209,7 @@ pub fn acknowledge(peer: &Peer, message: &Received) {
 fn a_server_that_is_started_again_is_another_session_of_the_same_client() {
     soon(|| {
         for era in ERAS {
-            let (server, _) = played(era, tools(), |wire, first| {
-                let mut next = Some(first);
-                while let Some(message) = next {
-                    match message.param("/name").as_str() {
-                        Some("die") => return None,
-                        _ => wire.reply(&message, said("done")),
-                    }
-                    next = wire.receive();
-                }
-                Some(())
-            });
+            let server = mortal(era);
             let client = Client::open(server.era(era).respawn(3)).unwrap();
             let _ = client.call_tool("x", json!({})).unwrap();
             client.call_tool("die", json!({})).unwrap_err();

@@ -9,7 +9,7 @@ use serde_json::json;
 use umcp::memory::Received;
 use umcp::{CancelToken, Client, Era, Error, ErrorKind, Request, RequestLimits, Server, protocol};
 
-use crate::calls::{all_received, answering, played, said, tools};
+use crate::calls::{all_received, answering, mortal, played, said, tools};
 use crate::common::{ERAS, FOREVER, SHORT, echo, example_server, soon};
 use crate::handlers::request;
 #[cfg(feature = "http")]
@@ -318,17 +318,7 @@ fn it_is_the_same_for_a_process() {
 fn the_death_of_a_server_that_is_started_again_gives_places_back() {
     soon(|| {
         for era in ERAS {
-            let (server, _) = played(era, tools(), |wire, first| {
-                let mut next = Some(first);
-                while let Some(message) = next {
-                    match message.param("/name").as_str() {
-                        Some("die") => return None,
-                        _ => wire.reply(&message, said("done")),
-                    }
-                    next = wire.receive();
-                }
-                Some(())
-            });
+            let server = mortal(era);
             let limits = limits().max_in_flight(1).fail_fast();
             let client = Client::open(server.era(era).respawn(3).request_limits(limits)).unwrap();
             client.call_tool("die", json!({})).unwrap_err();
